@@ -1,0 +1,92 @@
+"""Every exception this product raises on purpose.
+
+    RetentionError                 something a person can act on; its text says WHERE: WHAT. REMEDY
+    ├── ConfigError                journeys, templates or audiences are wrong; carries all problems at once
+    ├── StoreError                 the database is missing, unreachable or half migrated
+    ├── AudienceError              an audience's SQL failed, took too long or returned other columns
+    ├── CohortHeld                 a cohort far above its usual size waits for a person's approval
+    ├── StepNotPlanned             a step was to be delivered before it was planned
+    ├── BooksOpen                  a cohort can't be settled: a step failed or messages have no outcome
+    ├── RenderError                a template could not be rendered for one message
+    ├── DeliveryError              the hand-over to a provider failed
+    │   ├── RetryLater             nobody was accepted; the same call may succeed later (429, 5xx, refused)
+    │   ├── InDoubt                the request was written, the answer never came: never blindly sent again
+    │   └── RequestRefused         the provider accepted nobody and will not (400): find the bad recipient
+    └── LaunchError                `make run` can't start: a port in use, a program missing
+
+No address, phone number, message body or key ever stands in a text: ids do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class RetentionError(Exception):
+    """Something a person can act on."""
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One mistake in a file: `where` is `path:line`, `what` names the value, `remedy` is what to do."""
+
+    path: str
+    line: int
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.path}:{self.line}: {self.what}"
+        return f"{text} {self.remedy}" if self.remedy else text
+
+
+class ConfigError(RetentionError):
+    """Journeys, templates or audiences are wrong; `problems` holds every one of them."""
+
+    def __init__(self, problems: list[Problem]):
+        self.problems = sorted(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class StoreError(RetentionError):
+    """The database is missing, unreachable or half migrated."""
+
+
+class AudienceError(RetentionError):
+    """An audience's SQL failed, took too long or returned other columns."""
+
+
+class CohortHeld(RetentionError):
+    """A cohort far above its usual size waits for a person's approval."""
+
+
+class StepNotPlanned(RetentionError):
+    """A step was to be delivered before it was planned."""
+
+
+class BooksOpen(RetentionError):
+    """A cohort can't be settled: a step failed or messages have no outcome."""
+
+
+class RenderError(RetentionError):
+    """A template could not be rendered for one message."""
+
+
+class DeliveryError(RetentionError):
+    """The hand-over to a provider failed."""
+
+
+class RetryLater(DeliveryError):
+    """Nobody was accepted; the same call may succeed later (429, 5xx, connection refused)."""
+
+
+class InDoubt(DeliveryError):
+    """The request was written, the answer never came: never blindly sent again."""
+
+
+class RequestRefused(DeliveryError):
+    """The provider accepted nobody and will not (400): find the bad recipient."""
+
+
+class LaunchError(RetentionError):
+    """`make run` can't start: a port in use, a program missing."""
