@@ -1,0 +1,58 @@
+"""Where the database is and how to reach it. Owns the connection; knows no table and no rule."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import URL, make_url
+
+from retention.errors import StoreError
+
+ROOT = Path(__file__).resolve().parents[3]
+"""The checkout: `include/`, `dags/` and `plugins/` are below it."""
+
+
+def home() -> Path:
+    """The data folder: `RETENTION_HOME`, else `.retention` at the root of the checkout. Not created here."""
+    return Path(os.environ.get("RETENTION_HOME") or ROOT / ".retention").resolve()
+
+
+def database_url() -> str:
+    """The address of our database, for SQLAlchemy with psycopg 3.
+
+    `RETENTION_DATABASE_URL` if set, in any of the spellings `postgres://`, `postgresql://`, `postgresql+psycopg://`;
+    else the embedded server's database `retention`, which is started if it does not run and is held by this process
+    until it ends. Raises StoreError for an address that is no Postgres.
+    """
+    given = os.environ.get("RETENTION_DATABASE_URL")
+    if not given:
+        return _embedded_url("retention")
+    scheme, _, rest = given.partition("://")
+    if scheme.split("+")[0] not in ("postgres", "postgresql"):
+        raise StoreError(
+            f"RETENTION_DATABASE_URL: {scheme}:// is no Postgres. Write it as postgresql://USER@HOST/DATABASE."
+        )
+    return f"postgresql+psycopg://{rest}"
+
+
+@cache
+def _embedded_url(database: str) -> str:
+    from retention.store.embedded import hold
+
+    return hold(home()).url(database)
+
+
+@cache
+def _engine(url: str) -> Engine:
+    return create_engine(
+        url, pool_size=4, max_overflow=8, pool_pre_ping=True, connect_args={"options": "-c timezone=UTC"}
+    )
+
+
+def connect(url: str | URL | None = None) -> Engine:
+    """The engine for `url` (default: `database_url()`), one per address and process. Sessions run in UTC."""
+    text = make_url(url).render_as_string(hide_password=False) if url else database_url()
+    return _engine(text)
