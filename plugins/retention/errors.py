@@ -3,6 +3,7 @@
     RetentionError                 something a person can act on; its text says WHERE: WHAT. REMEDY
     ├── ConfigError                journeys, templates or audiences are wrong; carries all problems at once
     ├── StoreError                 the database is missing, unreachable or half migrated
+    │   └── QueryFailed            a read-only query was refused by the database: its line, message and SQLSTATE
     ├── AudienceError              an audience's SQL failed, took too long or returned other columns
     ├── CohortHeld                 a cohort far above its usual size waits for a person's approval
     ├── StepNotPlanned             a step was to be delivered before it was planned
@@ -50,6 +51,14 @@ class ConfigError(RetentionError):
 
 class StoreError(RetentionError):
     """The database is missing, unreachable or half migrated."""
+
+
+class QueryFailed(StoreError):
+    """A read-only query was refused by the database. `line` counts from 1 in the text as its author wrote it."""
+
+    def __init__(self, message: str, line: int, sqlstate: str):
+        self.message, self.line, self.sqlstate = message, line, sqlstate
+        super().__init__(f"line {line}: {message} ({sqlstate})")
 
 
 class AudienceError(RetentionError):

@@ -102,6 +102,35 @@ create view as_of.suppressions as
     where occurred_at <= as_of.moment() and recorded_at <= as_of.known()
     order by channel, address, occurred_at desc, suppression_id desc;
 
+-- An address we can write to, in one spelling, or null. Whether a mailbox exists only the provider can tell.
+create function as_of.usable_email(email text) returns text language sql immutable
+    as $$ select case when email ~ '^[^@[:space:],;<>"()]+@[^@[:space:],;<>"().]+([.][^@[:space:],;<>"().]+)+$'
+                      then lower(email) end $$;
+
+-- For each customer, channel and purpose: the address, or the first reason in the published order why not. Marketing
+-- needs a granted consent, transactional messages only the absence of a withdrawn one.
+create view as_of.reach as
+    select c.customer_id, way.channel, purpose.purpose, way.address,
+           case when exists (
+                        select from (
+                            select s.is_suppressed from public.suppressions s
+                            where s.channel = way.channel and s.address = way.address
+                              and s.occurred_at <= as_of.moment() and s.recorded_at <= as_of.known()
+                            order by s.occurred_at desc, s.suppression_id desc limit 1) as latest
+                        where latest.is_suppressed)
+                    then 'suppressed'
+                when not coalesce((
+                        select k.is_granted from public.consents k
+                        where k.customer_id = c.customer_id and k.channel = way.channel and k.purpose = purpose.purpose
+                          and k.occurred_at <= as_of.moment() and k.recorded_at <= as_of.known()
+                        order by k.occurred_at desc, k.consent_id desc limit 1), purpose.purpose = 'transactional')
+                    then 'no_consent'
+                when way.address is null then 'no_address'
+           end as reason
+    from as_of.customers c
+    cross join lateral (values ('email', as_of.usable_email(c.email)), ('sms', c.phone)) as way (channel, address)
+    cross join (values ('marketing'), ('transactional')) as purpose (purpose);
+
 create view as_of.lunar_months as select lunar_year, month, is_leap, first_day, days from public.lunar_months;
 create view as_of.event_kinds as select kind, title from public.event_kinds;
 """

@@ -1,0 +1,50 @@
+-- The last check before a batch is handed over, at the send instant: it can only withhold. What is withheld gives its
+-- coupon back. Facts are seen through as_of, set to this instant.
+with pending as (
+    select m.message_id, m.coupon_id, m.step, m.channel, m.address, m.not_after, e.customer_id, e.entered_at
+    from messages m
+    join enrollments e using (enrollment_id)
+    where m.batch_id = :batch_id
+      and not exists (
+          select from outcomes o
+          where o.message_id = m.message_id and o.kind in ('accepted', 'withheld', 'refused'))
+),
+judged as (
+    select p.*,
+           case
+               when :is_stopped then 'stopped'
+               when :exit_unsubscribed and exists (
+                   select from as_of.consents k
+                   where k.customer_id = p.customer_id and k.purpose = 'marketing' and not k.is_granted
+                     and k.occurred_at >= p.entered_at) then 'exited'
+               when :exit_goal_met and (
+                   :goal_event = 'order' and exists (
+                       select from as_of.orders o
+                       where o.customer_id = p.customer_id and o.occurred_at >= p.entered_at
+                         and o.occurred_at < p.entered_at + make_interval(secs => :goal_within_s)
+                         and o.status not in ('cancelled', 'refunded'))
+                   or :goal_event <> 'order' and exists (
+                       select from as_of.events v
+                       where v.customer_id = p.customer_id and v.kind = :goal_event
+                         and v.occurred_at >= p.entered_at
+                         and v.occurred_at < p.entered_at + make_interval(secs => :goal_within_s))) then 'goal_met'
+               when :now >= p.not_after then 'expired'
+               when r.reason in ('suppressed', 'no_consent') then r.reason
+               when exists (
+                   select from as_of.suppressions s
+                   where s.channel = p.channel and s.address = p.address and s.is_suppressed) then 'suppressed'
+           end as reason
+    from pending p
+    left join as_of.reach r
+        on r.customer_id = p.customer_id and r.channel = p.channel and r.purpose = :purpose
+),
+withheld as (
+    insert into outcomes (message_id, kind, reason, occurred_at, recorded_at)
+    select message_id, 'withheld', reason, :now, :now from judged where reason is not null
+    returning message_id
+)
+update coupons
+set state = 'given_back', state_at = :now
+from judged
+join withheld using (message_id)
+where coupons.coupon_id = judged.coupon_id and coupons.step = judged.step and coupons.state = 'reserved'

@@ -1,0 +1,78 @@
+-- Who of the named enters: one row a customer in the temporary table judged, with the reason of a refusal or null,
+-- the arm, and whether the customer could be written to at all at this moment.
+create temporary table judged on commit drop as
+with named as (
+    -- One occurrence a customer: a fresh one before the backlog. What already entered is no candidate.
+    select distinct on (customer_id) customer_id, occurrence, is_fresh
+    from (
+        select customer_id, occurrence, true as is_fresh from audience_fresh
+        union all
+        select customer_id, occurrence, false from audience_backlog
+    ) as candidates
+    where not exists (
+        select from enrollments e
+        where e.mode = :mode and e.journey = :journey
+          and e.customer_id = candidates.customer_id and e.occurrence = candidates.occurrence)
+    order by customer_id, is_fresh desc, occurrence desc
+),
+known as (
+    select n.*, as_of.usable_email(c.email) as email, c.phone,
+           way.reason as ineligible_reason,
+           ('x' || left(encode(sha256(convert_to(:arm_salt || '|' || n.customer_id, 'UTF8')), 'hex'), 8))::bit(32)::bigint
+               / 4294967296.0 as draw
+    from named n
+    left join as_of.customers c using (customer_id)
+    left join lateral (
+        -- Reachable on any of the journey's channels, else the first reason in the published order.
+        select r.reason
+        from as_of.reach r
+        join unnest(cast(:channels as text[]), cast(:purposes as text[])) as wanted (channel, purpose)
+            using (channel, purpose)
+        where r.customer_id = n.customer_id
+        order by array_position(array[null, 'suppressed', 'no_consent', 'no_address'], r.reason)
+        limit 1
+    ) as way on true
+),
+refused as (
+    select k.*, c.customer_id is null as is_stranger,
+           case
+               when exists (
+                   select from enrollments e
+                   where e.mode = :mode and e.journey = :journey and e.customer_id = k.customer_id
+                     and (cast(:reenter_s as float8) is null
+                          or abs(extract(epoch from e.entered_at - :cohort_at)) < :reenter_s))
+                   then 'reenter_after'
+               when exists (
+                   select from enrollments e
+                   where e.mode = :mode and e.journey = :journey and e.email = k.email
+                     and (cast(:reenter_s as float8) is null
+                          or abs(extract(epoch from e.entered_at - :cohort_at)) < :reenter_s))
+                 or exists (
+                   select from enrollments e
+                   where e.mode = :mode and e.journey = :journey and e.phone = k.phone
+                     and (cast(:reenter_s as float8) is null
+                          or abs(extract(epoch from e.entered_at - :cohort_at)) < :reenter_s))
+                   then 'same_address'
+               when not is_fresh and :backlog = 'skip' then 'backlog'
+           end as reason
+    from known k
+    left join as_of.customers c using (customer_id)
+),
+ranked as (
+    -- Capacity is dealt out within the arm, by a draw of its own, so that it can't bias the comparison.
+    select r.*, draw < :holdout as is_holdout,
+           row_number() over (
+               partition by reason is null, draw < :holdout
+               order by is_fresh desc, ineligible_reason is not null,
+                        sha256(convert_to(:arm_salt || '|rank|' || customer_id, 'UTF8'))) as place,
+           count(*) over (partition by reason is null, draw < :holdout) as arm_size,
+           count(*) over (partition by reason is null) as all_size
+    from refused r
+)
+select customer_id, occurrence, is_fresh, email, phone,
+       case when is_holdout then 'holdout' else 'main' end as arm,
+       case when is_stranger then 'no_address' else ineligible_reason end as ineligible_reason,
+       case when reason is null
+                 and place > ceil(cast(:max_per_day as numeric) * arm_size / all_size) then 'max_per_day'
+            else reason end as reason
+from ranked

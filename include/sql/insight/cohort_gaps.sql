@@ -1,0 +1,16 @@
+-- What keeps the books of a cohort open: enrollments without a decision at a step, sends without a final answer.
+select step, 'undecided' as gap, count(*) as people
+from unnest(cast(:steps as text[])) as step
+cross join enrollments e
+where e.cohort_id = :cohort_id
+  and not exists (select from messages m where m.enrollment_id = e.enrollment_id and m.step = step)
+group by step
+union all
+select m.step, case b.state when 'unknown' then 'in doubt' when 'failed' then 'failed' else 'not delivered' end, count(*)
+from messages m
+join batches b using (batch_id)
+where m.cohort_id = :cohort_id
+  and not exists (
+      select from outcomes o where o.message_id = m.message_id and o.kind in ('accepted', 'withheld', 'refused'))
+group by 1, 2
+order by 1, 2

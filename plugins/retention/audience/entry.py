@@ -1,0 +1,244 @@
+"""Entry: who joins a journey at one scheduled moment. Owns cohorts, enrollments and entry refusals; sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Row, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from retention.audience.select import fetch_audience
+from retention.journey.load import Version
+from retention.store.queries import look_as_of, run
+from retention.store.tables import audit_log, cohorts, enrollments
+from retention.store.versions import remember
+
+ALL_TIME = timedelta(days=3650)
+"""How far back the first cohort looks to write down the backlog it does not take in."""
+
+HOLD_FACTOR = 3
+HOLD_AT_LEAST = 500
+HOLD_NEEDS_COHORTS = 3
+
+
+@dataclass(frozen=True)
+class Entered:
+    """What became of one cohort's entry. `refused` is reason -> customers; `is_joined`: the cohort was there before;
+    `held`: why nobody was taken in yet, and what to do."""
+
+    cohort_id: int
+    mode: str
+    enrolled: int
+    holdout: int
+    eligible: int
+    is_joined: bool
+    refused: dict[str, int] = field(default_factory=dict)
+    held: str | None = None
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def find_cohort(conn: Connection, journey: str, cohort_at: datetime, mode: str) -> Row | None:
+    """The cohort of this mode at this moment, or None."""
+    return conn.execute(
+        select(cohorts).where(
+            cohorts.c.journey == journey, cohorts.c.cohort_at == cohort_at, cohorts.c.mode == mode
+        )
+    ).first()
+
+
+def choose_mode(conn: Connection, version: Version, cohort_at: datetime, asked: str | None) -> str:
+    """The mode of a cohort: the one asked for; else that of the cohort that is there; else what the journey says.
+
+    A journey that goes live does so at its next cohort: a moment that was entered as a test stays a test.
+    """
+    if asked == "live" and not version.journey.live:
+        asked = "test"
+    if asked:
+        return asked
+    for mode in ("live", "test"):
+        if find_cohort(conn, version.journey.journey, cohort_at, mode):
+            return mode
+    return "live" if version.journey.live else "test"
+
+
+def enter_cohort(
+    conn: Connection,
+    version: Version,
+    cohort_at: datetime,
+    *,
+    mode: str | None,
+    now: datetime,
+    is_on_time: bool = False,
+    is_size_approved: bool = False,
+    actor: str = "engine",
+    on_progress: Callable[[str], None] = lambda line: None,
+) -> Entered:
+    """Take in the cohort of `cohort_at`, in the caller's transaction. A second call joins what the first one made.
+
+    Facts are those that had occurred and were recorded by `cohort_at`; `now` only dates the record. With
+    `is_on_time` (tests only) each step pretends to run at its due moment.
+    A cohort far above its usual size that nobody approved is noted and comes back `held`. Raises AudienceError.
+    """
+    journey = version.journey
+    mode = choose_mode(conn, version, cohort_at, mode)
+    conn.execute(text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"retention.entry|{mode}|{journey.journey}"})
+    cohort = find_cohort(conn, journey.journey, cohort_at, mode)
+    if cohort is not None and (cohort.status != "held" or not is_size_approved):
+        entered = _count_entered(conn, cohort, is_joined=True)
+        if cohort.status == "held":
+            return replace(entered, held=_held_text(journey.journey, cohort_at, cohort.candidates))
+        return entered
+
+    is_draining = journey.status != "active"
+    named = 0 if is_draining else _fetch_candidates(conn, version, cohort_at, mode)
+    if is_draining:
+        _make_candidate_tables(conn)
+    _judge(conn, version, cohort_at, mode)
+    candidates = conn.scalar(text("select count(*) from judged where reason is null")) or 0
+    on_progress(f"audience {journey.audience}: {named} named, {candidates} would enter")
+
+    limit = journey.entry.hold_above or _usual_limit(conn, journey.journey, cohort_at, mode)
+    is_held = limit is not None and candidates > limit and not is_size_approved
+    if cohort is None:
+        version_id = remember(conn, journey.journey, version.content_hash, version.content, now)
+        cohort = conn.execute(
+            insert(cohorts)
+            .values(
+                mode=mode,
+                journey=journey.journey,
+                cohort_at=cohort_at,
+                version_id=version_id,
+                status="held" if is_held else "open",
+                is_on_time=is_on_time,
+                candidates=candidates,
+                created_at=now,
+            )
+            .returning(cohorts)
+        ).one()
+    else:
+        conn.execute(update(cohorts).where(cohorts.c.cohort_id == cohort.cohort_id).values(status="open"))
+        note(conn, now, actor, "approve_size", journey.journey, cohort.cohort_id, {"candidates": candidates})
+    if is_held:
+        note(conn, now, actor, "hold", journey.journey, cohort.cohort_id, {"candidates": candidates, "limit": limit})
+        held = _held_text(journey.journey, cohort_at, candidates, limit)
+        return replace(_count_entered(conn, cohort, is_joined=False), held=held)
+
+    about = {"cohort_id": cohort.cohort_id, "mode": mode, "journey": journey.journey}
+    run(conn, "entry/insert_enrollments", cohort_at=cohort_at, **about)
+    refused = {reason: count for reason, count in run(conn, "entry/insert_refusals", **about)}
+    return replace(_count_entered(conn, cohort, is_joined=False), refused=refused)
+
+
+def note(
+    conn: Connection, at: datetime, actor: str, action: str, journey: str | None, cohort_id: int | None, detail: dict
+) -> None:
+    """Append to the audit log."""
+    conn.execute(
+        insert(audit_log).values(
+            at=at, actor=actor, action=action, journey=journey, cohort_id=cohort_id, detail=detail
+        )
+    )
+
+
+def _make_candidate_tables(conn: Connection) -> None:
+    for table in ("judged", "audience_fresh", "audience_backlog"):
+        conn.execute(text(f"drop table if exists pg_temp.{table}"))
+    for table in ("audience_fresh", "audience_backlog"):
+        conn.execute(text(f"create temporary table {table} (customer_id text, occurrence text) on commit drop"))
+
+
+def _fetch_candidates(conn: Connection, version: Version, cohort_at: datetime, mode: str) -> int:
+    """Fill audience_fresh, and audience_backlog where the journey starts or ramps; the number of rows named."""
+    journey = version.journey
+    _make_candidate_tables(conn)
+    window_start = cohort_at - journey.entry.window
+
+    def fetch(start: datetime, into: str) -> int:
+        return fetch_audience(
+            conn,
+            journey.audience,
+            version.audience_sql,
+            as_of=cohort_at,
+            window_start=start,
+            zone=journey.timezone,
+            into=into,
+        )
+
+    named = fetch(window_start, "audience_fresh")
+    is_first = not conn.scalar(
+        select(func.count()).where(cohorts.c.journey == journey.journey, cohorts.c.mode == mode)
+    )
+    if is_first or journey.entry.backlog == "ramp":
+        named += fetch(cohort_at - ALL_TIME, "audience_backlog")
+        conn.execute(
+            text(
+                "delete from audience_backlog b using audience_fresh f"
+                " where (b.customer_id, b.occurrence) = (f.customer_id, f.occurrence)"
+            )
+        )
+    return named
+
+
+def _judge(conn: Connection, version: Version, cohort_at: datetime, mode: str) -> None:
+    journey = version.journey
+    ways = sorted(
+        {
+            (channel, version.templates[step.send.template].purpose)
+            for step in journey.steps
+            if not step.retired
+            for channel in step.send.order
+        }
+    )
+    look_as_of(conn, cohort_at, zone=journey.timezone)
+    reenter_after = journey.entry.reenter_after
+    run(
+        conn,
+        "entry/judge_candidates",
+        mode=mode,
+        journey=journey.journey,
+        cohort_at=cohort_at,
+        # A customer keeps an arm for a calendar year; then the lot is drawn anew.
+        arm_salt=f"{journey.journey}|{journey.cohort_day(cohort_at).year}",
+        holdout=journey.holdout,
+        channels=[channel for channel, _ in ways],
+        purposes=[purpose for _, purpose in ways],
+        reenter_s=None if reenter_after is None else reenter_after.total_seconds(),
+        backlog=journey.entry.backlog,
+        max_per_day=journey.entry.max_per_day,
+    )
+
+
+def _usual_limit(conn: Connection, journey: str, cohort_at: datetime, mode: str) -> int | None:
+    """Above how many candidates a cohort is held: three times the median of the last cohorts, never under 500.
+
+    None while there are fewer than three earlier cohorts to compare with."""
+    usual, earlier = run(conn, "entry/usual_size", mode=mode, journey=journey, cohort_at=cohort_at).one()
+    if earlier < HOLD_NEEDS_COHORTS:
+        return None
+    return max(HOLD_AT_LEAST, round(HOLD_FACTOR * usual))
+
+
+def _held_text(journey: str, cohort_at: datetime, candidates: int, limit: int | None = None) -> str:
+    usual = f", above {limit}" if limit is not None else ""
+    moment = cohort_at.isoformat(timespec="minutes")
+    return (
+        f"{journey}: the cohort of {moment} would take in {candidates} customers{usual}; it is held. "
+        f"Look at `retention plan {journey} --date {moment}`; to let it in: `retention approve {journey} "
+        f"--date {moment}`, then clear the task `enroll` of this run."
+    )
+
+
+def _count_entered(conn: Connection, cohort: Row, *, is_joined: bool) -> Entered:
+    counted = conn.execute(
+        select(
+            func.count(),
+            func.count().filter(enrollments.c.arm == "holdout"),
+            func.count().filter(enrollments.c.is_eligible),
+        ).where(enrollments.c.cohort_id == cohort.cohort_id)
+    ).one()
+    enrolled, holdout, eligible = counted
+    return Entered(cohort.cohort_id, cohort.mode, enrolled, holdout, eligible, is_joined)

@@ -1,0 +1,102 @@
+"""Render: turns a decided message into a letter. Compiled once per template part; sandboxed; a missing name is an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from retention.delivery.channels.base import Letter
+from retention.errors import RenderError
+from retention.journey.load import Version
+
+_TEXT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+_HTML = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
+
+_NAMELESS = {"zh": "朋友", "en": "there"}
+"""How somebody without a name is addressed ("Hi there"), by language; English elsewhere."""
+
+_LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029\x00]+")
+
+
+class Renderer:
+    """Writes the letters of one step of one version. Not shared between threads."""
+
+    def __init__(self, version: Version, step_id: str):
+        self._version = version
+        self._journey = version.journey
+        self._template = version.templates[self._journey.step(step_id).send.template]
+        self._compiled: dict[tuple[str, str], tuple[str, dict[str, Template]]] = {}
+
+    def write(self, row: Mapping[str, Any], *, mode: str) -> Letter:
+        """One letter from a row of `deliver/load_letters`: message_id, channel, address, locale, name, coupon_code,
+        coupon_value, coupon_valid_until (an instant). Raises RenderError, which names the template and no person."""
+        locale, parts = self._parts(row["channel"], row["locale"])
+        context = self._context(row, locale)
+        try:
+            written = {field: part.render(context) for field, part in parts.items()}
+        except TemplateError as error:
+            raise RenderError(f"template {self._template.name} ({row['channel']}, {locale}): {error.message}") from error
+        except Exception as error:
+            raise RenderError(f"template {self._template.name} ({row['channel']}, {locale}): {type(error).__name__}") from error
+        subject = written.get("subject")
+        return Letter(
+            message_id=row["message_id"],
+            channel=row["channel"],
+            mode=mode,
+            address=row["address"],
+            locale=locale,
+            # A subject is one header line, whatever somebody's name holds.
+            subject=_LINE_BREAKS.sub(" ", subject).strip() if subject is not None else None,
+            html=written.get("html"),
+            text=written["text"].strip().replace("\x00", ""),
+        )
+
+    def _parts(self, channel: str, asked: str) -> tuple[str, dict[str, Template]]:
+        if (channel, asked) not in self._compiled:
+            locale, part = self._template.part(channel, asked, self._journey.default_locale)
+            sources = {"subject": part.subject, "html": part.html, "text": part.text}
+            compiled = {
+                field: (_HTML if field == "html" else _TEXT).from_string(source)
+                for field, source in sources.items()
+                if source is not None
+            }
+            self._compiled[channel, asked] = (locale, compiled)
+        return self._compiled[channel, asked]
+
+    def _context(self, row: Mapping[str, Any], locale: str) -> dict[str, Any]:
+        language = locale.split("-")[0]
+        context = {
+            "customer": {"name": (row["name"] or "").strip() or _NAMELESS.get(language, _NAMELESS["en"])},
+            "shop": {
+                "name": self._version.shop.name_in(locale),
+                "website": self._version.shop.website,
+            },
+        }
+        if row["coupon_code"]:
+            context["coupon"] = {
+                "code": row["coupon_code"],
+                "value": format_value(row["coupon_value"]),
+                "valid_until": format_day(row["coupon_valid_until"].astimezone(self._journey.zone), locale),
+            }
+        return context
+
+
+def format_value(value: Decimal) -> str:
+    """20.00 -> "20", 7.50 -> "7.5"."""
+    return f"{value.normalize():f}"
+
+
+def format_day(moment: datetime, locale: str) -> str:
+    """A day as a reader of this locale writes it: 12月3日, December 3 (en-US), 3 December."""
+    if locale.startswith("zh"):
+        return f"{moment.month}月{moment.day}日"
+    month = (
+        "January February March April May June July August September October November December".split()[moment.month - 1]
+    )
+    return f"{month} {moment.day}" if locale == "en-US" else f"{moment.day} {month}"

@@ -1,0 +1,164 @@
+"""The life of a cohort, call by call: enter, plan, deliver, settle. What Airflow's tasks and the command line both run.
+
+Knows no Airflow. Each call is one task's work, opens its own transactions and may be repeated at any time. The clock is
+the caller's; a test cohort that is `on_time` pretends that every step runs at its due moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine
+
+from retention.audience.entry import Entered, enter_cohort
+from retention.delivery.channels import OutboxProvider
+from retention.delivery.deliver import Errand, Handled, deliver_step
+from retention.delivery.plan import Decided, fetch_cohort, plan_step
+from retention.errors import CohortHeld
+from retention.insight.books import close_books
+from retention.journey.load import Version, load_version
+from retention.store.queries import run
+from retention.store.versions import content_of_cohort
+
+Clock = Callable[[], datetime]
+Progress = Callable[[str], None]
+
+MAX_SHARDS = 8
+BATCHES_A_SHARD = 20
+
+
+def read_clock() -> datetime:
+    """The present, in UTC. The only place of the engine's callers that reads it."""
+    return datetime.now(UTC)
+
+
+def quiet(line: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step's decisions as counts, and per channel the shards that are to be delivered (ids only)."""
+
+    decided: list[Decided]
+    shards: dict[str, list[dict]]
+
+
+def enroll(
+    engine: Engine,
+    version: Version,
+    cohort_at: datetime,
+    *,
+    mode: str | None = None,
+    is_on_time: bool = False,
+    is_size_approved: bool = False,
+    actor: str = "engine",
+    clock: Clock = read_clock,
+    on_progress: Progress = quiet,
+) -> Entered:
+    """Take in the cohort of this moment, or join the one that is there.
+
+    Raises CohortHeld when its size waits for an approval (the cohort is on record as held), AudienceError.
+    """
+    with engine.begin() as conn:
+        entered = enter_cohort(
+            conn,
+            version,
+            cohort_at,
+            mode=mode,
+            now=clock(),
+            is_on_time=is_on_time,
+            is_size_approved=is_size_approved,
+            actor=actor,
+            on_progress=on_progress,
+        )
+    if entered.held:
+        raise CohortHeld(entered.held)
+    return entered
+
+
+def pinned_version(engine: Engine, cohort_id: int) -> Version:
+    """The text this cohort entered on, whatever the files say now."""
+    with engine.connect() as conn:
+        return load_version(content_of_cohort(conn, cohort_id))
+
+
+def step_clock(engine: Engine, version: Version, cohort_id: int, step_id: str, clock: Clock = read_clock) -> Clock:
+    """The present as this cohort's step sees it: its due moment for a test that is `on_time`, else the clock."""
+    with engine.connect() as conn:
+        cohort = fetch_cohort(conn, cohort_id)
+    if not cohort.is_on_time:
+        return clock
+    due_at = version.journey.due_at(version.journey.step(step_id), cohort.cohort_at)
+    return lambda: due_at
+
+
+def due_at(engine: Engine, cohort_id: int, step_id: str) -> datetime | None:
+    """When the step is due; None where nothing is to be waited for: an on-time test, or a step this cohort has not."""
+    version = pinned_version(engine, cohort_id)
+    with engine.connect() as conn:
+        cohort = fetch_cohort(conn, cohort_id)
+    if cohort.is_on_time or not _has_step(version, step_id):
+        return None
+    return version.journey.due_at(version.journey.step(step_id), cohort.cohort_at)
+
+
+def plan(
+    engine: Engine, cohort_id: int, step_id: str, *, is_stopped: bool = False, clock: Clock = read_clock
+) -> Planned:
+    """Decide a step for everybody in the cohort. A step that the cohort's version has not decides nothing.
+
+    `is_stopped`: the journey's file says `stopped` now, which is never pinned.
+    """
+    version = pinned_version(engine, cohort_id)
+    if not _has_step(version, step_id):
+        return Planned([], {})
+    now = step_clock(engine, version, cohort_id, step_id, clock)()
+    with engine.begin() as conn:
+        decided = plan_step(conn, version, cohort_id, step_id, now=now, is_stopped_by_file=is_stopped)
+        open_batches = run(conn, "plan/count_open_batches", cohort_id=cohort_id, step=step_id).all()
+    shards = {}
+    for channel, wave, count in open_batches:
+        of = min(MAX_SHARDS, -(-count // BATCHES_A_SHARD))
+        shards.setdefault(channel, []).extend({"wave": wave, "shard": shard, "of": of} for shard in range(of))
+    return Planned(decided, shards)
+
+
+def deliver(
+    engine: Engine,
+    cohort_id: int,
+    step_id: str,
+    channel: str,
+    *,
+    shard: int = 0,
+    of: int = 1,
+    wave: int = 0,
+    is_stopped: bool = False,
+    clock: Clock = read_clock,
+    on_progress: Progress = quiet,
+) -> list[Handled]:
+    """Hand over one shard of a step's planned messages on one channel. Raises RetryLater when calling again will help."""
+    version = pinned_version(engine, cohort_id)
+    if not _has_step(version, step_id):
+        return []
+    seen = step_clock(engine, version, cohort_id, step_id, clock)
+    return deliver_step(
+        engine,
+        Errand(version, cohort_id, step_id, channel, shard=shard, of=of, wave=wave, is_stopped_by_file=is_stopped),
+        provider=OutboxProvider(engine, seen),
+        clock=seen,
+        on_progress=on_progress,
+    )
+
+
+def settle(engine: Engine, cohort_id: int, *, clock: Clock = read_clock) -> None:
+    """Close the cohort's books. Raises BooksOpen when somebody has no decision or some send no answer."""
+    version = pinned_version(engine, cohort_id)
+    with engine.begin() as conn:
+        close_books(conn, version, cohort_id, now=clock())
+
+
+def _has_step(version: Version, step_id: str) -> bool:
+    return any(step.id == step_id for step in version.journey.steps)

@@ -1,0 +1,168 @@
+"""A dry run: the real statements in one transaction that is rolled back. Nothing is written, sent or spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, text
+
+from retention.audience.entry import Entered, enter_cohort
+from retention.delivery.plan import Decided, count_decisions, plan_step
+from retention.delivery.render import Renderer
+from retention.delivery.segments import count_segments
+from retention.errors import RenderError
+from retention.journey.load import Version, load_version
+from retention.store.queries import look_as_of, run
+from retention.store.versions import content_of_cohort
+
+COUNTED_SMS = 2000
+"""Up to so many SMS are rendered to count their segments; beyond, their mean is scaled up and said to be."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a cohort would do. `sms` and `coupons` are estimates by step; `examples` hold rendered texts, no address."""
+
+    journey: str
+    cohort_at: datetime
+    entered: Entered
+    decided: list[Decided]
+    due: dict[str, datetime]
+    sms: dict
+    coupons: list[dict]
+    examples: list[dict]
+
+    def as_dict(self) -> dict:
+        """For --json: `journey, date, enrolled, holdout, steps: [{step, channel, decision, reason, count}]` and more."""
+        return {
+            "journey": self.journey,
+            "date": self.cohort_at.date().isoformat(),
+            "cohort_at": self.cohort_at.isoformat(),
+            "mode": self.entered.mode,
+            "is_joined": self.entered.is_joined,
+            "would_be_held": self.entered.held,
+            "enrolled": self.entered.enrolled,
+            "holdout": self.entered.holdout,
+            "eligible": self.entered.eligible,
+            "refused": self.entered.refused,
+            "due": {step: moment.isoformat() for step, moment in self.due.items()},
+            "steps": [d.as_dict() for d in self.decided],
+            "sms": self.sms,
+            "coupons": self.coupons,
+            "examples": self.examples,
+        }
+
+
+def dry_run(
+    engine: Engine, version: Version, cohort_at: datetime, *, now: datetime, mode: str | None = None, examples: int = 5
+) -> DryRun:
+    """Enter and plan the cohort of `cohort_at` and take it all back.
+
+    Every step is decided on the facts of `cohort_at`, as if nothing happened in between and every message arrived.
+    A cohort that is there already is shown with the decisions it has. Raises AudienceError.
+    """
+    with engine.connect() as conn:
+        try:
+            entered = enter_cohort(conn, version, cohort_at, mode=mode, now=now)
+            if entered.held:
+                held = entered.held
+                entered = enter_cohort(conn, version, cohort_at, mode=mode, now=now, is_size_approved=True)
+                entered = Entered(**{**entered.as_dict(), "held": held})
+            if entered.is_joined:
+                version = load_version(content_of_cohort(conn, entered.cohort_id))
+            due = {step.id: version.journey.due_at(step, cohort_at) for step in version.journey.steps}
+            for step_id, moment in due.items():
+                plan_step(
+                    conn,
+                    version,
+                    entered.cohort_id,
+                    step_id,
+                    now=moment,
+                    facts_at=cohort_at,
+                    is_stopped_by_file=version.journey.status == "stopped",
+                )
+                _pretend_it_arrived(conn, entered.cohort_id, step_id)
+            look_as_of(conn, cohort_at, zone=version.journey.timezone)
+            return DryRun(
+                journey=version.journey.journey,
+                cohort_at=cohort_at.astimezone(version.journey.zone),
+                entered=entered,
+                decided=count_decisions(conn, entered.cohort_id),
+                due={step_id: moment.astimezone(version.journey.zone) for step_id, moment in due.items()},
+                sms=_estimate_sms(conn, version, entered.cohort_id),
+                coupons=_estimate_coupons(conn, version, entered.cohort_id),
+                examples=_write_examples(conn, version, entered.cohort_id, examples),
+            )
+        finally:
+            conn.rollback()
+
+
+def _pretend_it_arrived(conn: Connection, cohort_id: int, step_id: str) -> None:
+    conn.execute(
+        text(
+            "update coupons k set state = 'issued' from messages m where m.coupon_id = k.coupon_id"
+            " and m.cohort_id = :cohort_id and m.step = :step and m.step = k.step and k.state = 'reserved'"
+        ),
+        {"cohort_id": cohort_id, "step": step_id},
+    )
+
+
+def _write(conn: Connection, version: Version, cohort_id: int, channel: str | None, most: int) -> list[dict]:
+    picked = run(conn, "plan/pick_examples", cohort_id=cohort_id, channel=channel, most=most).all()
+    step_of = {row.message_id: row.step for row in picked}
+    renderers = {step_id: Renderer(version, step_id) for step_id in set(step_of.values())}
+    rows = {r["message_id"]: r for r in run(conn, "deliver/load_letters", ids=list(step_of)).mappings()}
+    written = []
+    for message_id, step_id in step_of.items():
+        row = rows[message_id]
+        shown = {"step": step_id, "channel": row["channel"], "customer": row["customer_id"], "locale": row["locale"]}
+        try:
+            letter = renderers[step_id].write(row, mode="test")
+            written.append({**shown, "subject": letter.subject, "text": letter.text})
+        except RenderError as error:
+            written.append({**shown, "subject": None, "text": "", "error": str(error)})
+    return written
+
+
+def _write_examples(conn: Connection, version: Version, cohort_id: int, most: int) -> list[dict]:
+    return _write(conn, version, cohort_id, None, most)
+
+
+def _estimate_sms(conn: Connection, version: Version, cohort_id: int) -> dict:
+    messages = conn.scalar(
+        text("select count(*) from messages where cohort_id = :c and decision = 'send' and channel = 'sms'"),
+        {"c": cohort_id},
+    )
+    written = _write(conn, version, cohort_id, "sms", COUNTED_SMS)
+    counted = sum(count_segments(letter["text"])[1] for letter in written)
+    is_estimate = messages > len(written)
+    segments = round(counted * messages / len(written)) if written else 0
+    return {"messages": messages, "segments": segments, "is_estimate": is_estimate}
+
+
+def _estimate_coupons(conn: Connection, version: Version, cohort_id: int) -> list[dict]:
+    """Per step with a coupon: how many, and what they cost if every one is redeemed on an average order."""
+    averages = run(conn, "insight/average_order", cohort_id=cohort_id).all()
+    found = []
+    for step in version.journey.steps:
+        if not step.coupon:
+            continue
+        count = conn.scalar(
+            text(
+                "select count(*) from coupons k join enrollments e using (enrollment_id)"
+                " where e.cohort_id = :c and k.step = :step and k.state in ('reserved', 'issued', 'redeemed')"
+            ),
+            {"c": cohort_id, "step": step.id},
+        )
+        cost = None
+        if averages and step.coupon.kind == "percent_off":
+            cost = {
+                "currency": averages[0].currency,
+                "average_order": float(averages[0].average),
+                "at_most": round(float(averages[0].average) * float(step.coupon.value) / 100 * count, 2),
+            }
+        found.append(
+            {"step": step.id, "kind": step.coupon.kind, "value": float(step.coupon.value), "count": count, "cost": cost}
+        )
+    return found

@@ -1,0 +1,70 @@
+"""Runs somebody else's query without letting it write, see the future or take for ever. Knows no journey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import psycopg
+from sqlalchemy import Connection, Engine, text
+
+from retention.errors import QueryFailed
+from retention.store.queries import look_as_of
+
+READER_ROLE = "retention_reader"
+
+
+@contextmanager
+def reading(
+    engine: Engine, *, as_of: datetime, window_start: datetime, zone: str, time_limit_s: int
+) -> Iterator[Connection]:
+    """A connection that sees the views of schema `as_of` and nothing else, and rolls back at the end.
+
+    Read-only transaction, role `retention_reader`, statements of at most `time_limit_s` seconds.
+    Raises QueryFailed when the role is missing.
+    """
+    with engine.connect() as conn:
+        try:
+            conn.execute(text("set transaction isolation level repeatable read, read only"))
+            look_as_of(conn, as_of, window_start=window_start, zone=zone)
+            conn.execute(text(f"set local statement_timeout = {int(time_limit_s * 1000)}"))
+            conn.execute(text("set local search_path = as_of"))
+            with _telling_where(""):
+                conn.connection.cursor().execute(f"set local role {READER_ROLE}")
+            yield conn
+        finally:
+            conn.rollback()
+
+
+def fetch_columns(conn: Connection, query: str) -> tuple[str, ...]:
+    """The names of the columns that `query` returns. Raises QueryFailed."""
+    wrapped = f"select * from (\n{query}\n) as audience limit 0"
+    with conn.connection.cursor() as cursor, _telling_where(wrapped):
+        cursor.execute(wrapped.encode())
+        return tuple(column.name for column in cursor.description)
+
+
+def copy_rows(conn: Connection, query: str, columns: tuple[str, ...], writer: Connection, table: str) -> int:
+    """Stream `columns` of `query`, as text, into `table` of the writer's transaction; the number of rows.
+
+    COPY takes exactly one query, so nothing else can ride along; no row passes through Python objects.
+    """
+    listed = ", ".join(f"{column}::text" for column in columns)
+    out = f"copy (select {listed} from (\n{query}\n) as audience) to stdout (format binary)"
+    with conn.connection.cursor() as source, writer.connection.cursor() as target, _telling_where(out):
+        with source.copy(out.encode()) as rows, target.copy(f"copy {table} from stdin (format binary)") as sink:
+            for block in rows:
+                sink.write(block)
+        return target.rowcount
+
+
+@contextmanager
+def _telling_where(sent: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        position = int(error.diag.statement_position or 0)
+        # The author's text begins on the second line of what was sent.
+        line = max(1, sent[:position].count("\n"))
+        raise QueryFailed(error.diag.message_primary or type(error).__name__, line, error.sqlstate or "") from error
