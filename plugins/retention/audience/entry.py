@@ -11,8 +11,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from retention.audience.select import fetch_audience
 from retention.journey.load import Version
+from retention.store.audit import note
 from retention.store.queries import look_as_of, run
-from retention.store.tables import audit_log, cohorts, enrollments
+from retention.store.tables import cohorts, enrollments
 from retention.store.versions import remember
 
 ALL_TIME = timedelta(days=3650)
@@ -121,9 +122,9 @@ def enter_cohort(
         ).one()
     else:
         conn.execute(update(cohorts).where(cohorts.c.cohort_id == cohort.cohort_id).values(status="open"))
-        note(conn, now, actor, "approve_size", journey.journey, cohort.cohort_id, {"candidates": candidates})
+        note(conn, now, actor, "approve_size", journey.journey, {"candidates": candidates}, cohort.cohort_id)
     if is_held:
-        note(conn, now, actor, "hold", journey.journey, cohort.cohort_id, {"candidates": candidates, "limit": limit})
+        note(conn, now, actor, "hold", journey.journey, {"candidates": candidates, "limit": limit}, cohort.cohort_id)
         held = _held_text(journey.journey, cohort_at, candidates, limit)
         return replace(_count_entered(conn, cohort, is_joined=False), held=held)
 
@@ -131,17 +132,6 @@ def enter_cohort(
     run(conn, "entry/insert_enrollments", cohort_at=cohort_at, **about)
     refused = {reason: count for reason, count in run(conn, "entry/insert_refusals", **about)}
     return replace(_count_entered(conn, cohort, is_joined=False), refused=refused)
-
-
-def note(
-    conn: Connection, at: datetime, actor: str, action: str, journey: str | None, cohort_id: int | None, detail: dict
-) -> None:
-    """Append to the audit log."""
-    conn.execute(
-        insert(audit_log).values(
-            at=at, actor=actor, action=action, journey=journey, cohort_id=cohort_id, detail=detail
-        )
-    )
 
 
 def _make_candidate_tables(conn: Connection) -> None:

@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from babel import UnknownLocaleError
+from babel.dates import format_skeleton
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -93,10 +95,8 @@ def format_value(value: Decimal) -> str:
 
 
 def format_day(moment: datetime, locale: str) -> str:
-    """A day as a reader of this locale writes it: 12月3日, December 3 (en-US), 3 December."""
-    if locale.startswith("zh"):
-        return f"{moment.month}月{moment.day}日"
-    month = (
-        "January February March April May June July August September October November December".split()[moment.month - 1]
-    )
-    return f"{month} {moment.day}" if locale == "en-US" else f"{moment.day} {month}"
+    """A day as a reader of this locale writes it: 12月3日, December 3 (en-US), 3 December (en-GB)."""
+    try:
+        return format_skeleton("MMMMd", moment, locale=locale.replace("-", "_"))
+    except (UnknownLocaleError, ValueError):
+        return format_skeleton("MMMMd", moment, locale="en_GB")

@@ -1,0 +1,100 @@
+"""What every test stands on: a real Postgres, and a guard that lets nothing leave this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost,::1")
+
+
+def _is_here(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode(errors="replace")
+    if host in (None, "", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(str(host).split("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+class ReachedOut(AssertionError):
+    """A test tried to talk to an address that is not this machine."""
+
+
+def _guard(original):
+    def guarded(self, address, *rest):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0]):
+            raise ReachedOut("a test tried to connect to an address other than loopback")
+        return original(self, address, *rest)
+
+    return guarded
+
+
+def _guarded_lookup(original):
+    def guarded(host, *rest, **options):
+        if not _is_here(host):
+            raise ReachedOut("a test tried to look up a host other than loopback")
+        return original(host, *rest, **options)
+
+    return guarded
+
+
+socket.socket.connect = _guard(socket.socket.connect)
+socket.socket.connect_ex = _guard(socket.socket.connect_ex)
+socket.getaddrinfo = _guarded_lookup(socket.getaddrinfo)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator:
+    """An embedded Postgres of this test session's own, in a folder that goes with it."""
+    from retention.store.embedded import hold
+
+    with tempfile.TemporaryDirectory(prefix="rt-") as folder:
+        held = hold(Path(folder))
+        try:
+            yield held
+        finally:
+            held.release()
+
+
+@pytest.fixture(scope="session")
+def template_database(server) -> str:
+    """A migrated, empty database that each test gets a copy of."""
+    from retention.store.migrate import migrate
+
+    migrate(server.url("template_retention"))
+    return "template_retention"
+
+
+@pytest.fixture
+def database_url(server, template_database) -> Iterator[str]:
+    """The address of a fresh, migrated database."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    admin = create_engine(server.url("postgres"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as conn:
+        conn.execute(text(f"create database {name} template {template_database}"))
+    yield server.url(name)
+    with admin.connect() as conn:
+        conn.execute(text(f"drop database {name} with (force)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def engine(database_url) -> Iterator[Engine]:
+    from retention.store import database
+
+    made = database.connect(database_url)
+    yield made
+    made.dispose()
+    database._engine.cache_clear()
