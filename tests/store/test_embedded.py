@@ -197,10 +197,13 @@ def test_comes_back_after_it_was_killed_and_loses_nothing_committed(home):
     assert not is_running(home)
 
 
-def test_a_stale_pid_file_with_the_number_of_a_living_process_is_no_obstacle(home):
+@pytest.mark.parametrize("number", [str(os.getpid()), None])
+def test_a_stale_pid_file_with_the_number_of_a_living_process_or_empty_is_no_obstacle(home, number):
     with hold(home):
         lines = (home / "postgres/data/postmaster.pid").read_text().splitlines()
-    (home / "postgres/data/postmaster.pid").write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    left = "\n".join([number, *lines[1:]]) + "\n" if number else ""
+    (home / "postgres/data/postmaster.pid").write_text(left)
+    (home / "postgres/socket/.s.PGSQL.5432.lock").write_text(left)
     with hold(home) as server:
         assert ask(server, "select 1") == "1"
 

@@ -118,10 +118,11 @@ class Server:
     def _is_ready(self) -> bool:
         """Whether the server answers. Waits for one that is starting or stopping; clears away what a killed one left."""
         deadline = time.monotonic() + _START_SECONDS
-        while lines := _read_lines(self._data / "postmaster.pid"):
-            pid = int(lines[0])
+        while (self._data / "postmaster.pid").exists():
+            lines = _read_lines(self._data / "postmaster.pid")
+            pid = int(lines[0]) if lines and lines[0].isdigit() else -1  # empty after a loss of power
             if not _works_in(pid, self._data):
-                self._clear_leftovers(Path(lines[4]) if len(lines) > 4 else None)
+                self._clear_leftovers()
                 return False
             if len(lines) > 7 and lines[7].strip() == "ready":
                 return True
@@ -132,7 +133,7 @@ class Server:
             time.sleep(0.05)
         return False
 
-    def _clear_leftovers(self, socket_dir: Path | None) -> None:
+    def _clear_leftovers(self) -> None:
         # Postgres itself asks only whether a process of that number exists: after a reboot another one may, and a killed
         # server can remain as a zombie. Its children end by themselves, unless deep in a query.
         deadline = time.monotonic() + 5
@@ -141,14 +142,13 @@ class Server:
                 for pid in left:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
-        if socket_dir is not None:
-            (socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
         (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     def _start(self) -> None:
         if not (self._data / "PG_VERSION").exists():
             self._make_cluster()
         socket_dir = _make_socket_dir(self._folder, self._account)
+        (socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
         parameters = {**_size_to_machine(), **self._settings, "unix_socket_directories": str(socket_dir)}
         options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in parameters.items())
         how = ["start", "-w", "-t", str(_START_SECONDS), "-l", str(self._log), "-o", options]
