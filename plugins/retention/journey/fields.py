@@ -1,0 +1,211 @@
+"""The kinds of value a journey's keys take, each with its check and its place in the JSON schema.
+
+How single values are written is in notation.py; here they become types for the models. A validator that needs to know
+what exists (templates, audiences) finds it in the validation context under `known`; without it, it takes any name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
+
+from retention.journey import notation
+from retention.journey.notation import Moment, did_you_mean, list_options, refuse, show
+
+CHANNELS = ("email", "sms")
+"""The channels a journey may name."""
+
+EVENT_KINDS = (
+    "login", "view", "cart", "participation", "referral", "review", "answer", "survey", "suggestion",
+    "complaint_opened", "complaint_solved", "community",
+)  # fmt: skip
+"""The event kinds a goal may wait for, besides `order`."""
+
+RESERVED_STEP_IDS = ("enroll", "settle")
+"""Names Airflow's graph of a journey has already."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What exists beside the journey; given as validation context under the key `known`."""
+
+    templates: Collection[str]
+    audiences: Collection[str]
+
+
+def _word(parse: Any, schema: dict, write: Any = None) -> Any:
+    parts = [PlainValidator(parse), WithJsonSchema({"type": "string", **schema})]
+    return [*parts, PlainSerializer(write, return_type=str, when_used="json")] if write else parts
+
+
+Duration = Annotated[
+    timedelta,
+    *_word(
+        notation.parse_duration,
+        {"pattern": notation.DURATION_PATTERN, "examples": ["90m", "24h", "3d", "2w"]},
+        notation.write_duration,
+    ),
+]
+OptionalDuration = Annotated[
+    timedelta | None,
+    *_word(
+        notation.parse_optional_duration,
+        {"pattern": notation.DURATION_PATTERN[:-1] + "$|^never$", "examples": ["300d", "90d", "never"]},
+        lambda value: "never" if value is None else notation.write_duration(value),
+    ),
+]
+Percent = Annotated[
+    float,
+    *_word(
+        notation.parse_percent,
+        {"pattern": notation.PERCENT_PATTERN, "examples": ["10%", "12.5%"]},
+        notation.write_percent,
+    ),
+]
+When = Annotated[
+    Moment,
+    *_word(notation.parse_moment, {"pattern": notation.MOMENT_PATTERN, "examples": ["day 0, 10:00"]}, str),
+]
+Day = Annotated[date, *_word(notation.parse_date, {"format": "date", "examples": ["2026-11-01"]})]
+Schedule = Annotated[str, *_word(notation.parse_schedule, {"examples": ["0 6 * * *", "0 6 * * 1"]})]
+Zone = Annotated[str, *_word(notation.parse_timezone, {"examples": ["Asia/Shanghai", "Europe/London"]})]
+Locale = Annotated[
+    str, *_word(notation.parse_locale, {"pattern": notation.LOCALE_PATTERN, "examples": ["zh-CN", "en"]})
+]
+
+
+def _parse_id(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(notation.ID_PATTERN, value):
+        return value
+    near = re.sub(r"[^a-z0-9]+", "_", str(value).lower()).strip("_")[:60] if isinstance(value, str) else ""
+    meant = f'Did you mean "{near}"? ' if re.fullmatch(notation.ID_PATTERN, near) else ""
+    rule = "An id is made of small letters, digits and _, begins with a letter and has at most 60 characters."
+    raise refuse(f"{show(value)} can't be an id.", meant + rule)
+
+
+def _parse_step_id(value: object) -> str:
+    if value in RESERVED_STEP_IDS:
+        raise refuse(f"{show(value)} is the name of a task every run has.", "Choose another id.")
+    return _parse_id(value)
+
+
+Id = Annotated[str, *_word(_parse_id, {"pattern": notation.ID_PATTERN})]
+StepId = Annotated[str, *_word(_parse_step_id, {"pattern": notation.ID_PATTERN})]
+
+
+def _parse_text(value: object) -> str:
+    if isinstance(value, str) and value.strip():
+        return value.strip()
+    remedy = "Put it in quotes to make it text." if isinstance(value, int | float) else "Write some text."
+    raise refuse(f"{show(value)} is not text." if value != "" else "the text is empty.", remedy)
+
+
+Text = Annotated[str, *_word(_parse_text, {"minLength": 1})]
+
+
+def _known_of(info: ValidationInfo) -> Known | None:
+    return (info.context or {}).get("known")
+
+
+def _parse_audience(value: object, info: ValidationInfo) -> str:
+    name, known = _parse_text(value), _known_of(info)
+    if known is None or name in known.audiences:
+        return name
+    near = did_you_mean(name.removesuffix(".sql"), known.audiences)
+    meaning = near or "An audience is a file in include/sql/audiences, named without .sql."
+    raise refuse(f"unknown audience {show(name)}.", f"{meaning} {list_options('Audiences', known.audiences)}")
+
+
+def _parse_template(value: object, info: ValidationInfo) -> str:
+    name, known = _parse_text(value), _known_of(info)
+    if known is None or name in known.templates:
+        return name
+    near = did_you_mean(name, known.templates)
+    meaning = near or "A template is a folder in include/templates with a template.yaml in it."
+    raise refuse(f"unknown template {show(name)}.", f"{meaning} {list_options('Templates', known.templates)}")
+
+
+def _parse_channels(value: object) -> tuple[str, ...]:
+    listed = list_options("Channels", CHANNELS)
+    if not isinstance(value, list | tuple):
+        example = f"[{value}]" if value in CHANNELS else "[sms, email]"
+        raise refuse(f"{show(value)} is not a list.", f"Write it in brackets: {example}.")
+    if not value:
+        raise refuse("the list is empty.", f"Name at least one channel. {listed}")
+    for channel in value:
+        if channel not in CHANNELS:
+            near = did_you_mean(channel, CHANNELS)
+            raise refuse(f"unknown channel {show(channel)}.", f"{near} {listed}".strip())
+    if len(set(value)) < len(value):
+        twice = next(channel for channel in value if list(value).count(channel) > 1)
+        raise refuse(f"{show(twice)} is listed twice.", "Name each channel once.")
+    return tuple(value)
+
+
+_CHANNELS_SCHEMA = {
+    "type": "array",
+    "items": {"type": "string", "enum": list(CHANNELS)},
+    "minItems": 1,
+    "uniqueItems": True,
+    "examples": [["sms", "email"]],
+}
+ChannelList = Annotated[tuple[str, ...], PlainValidator(_parse_channels), WithJsonSchema(_CHANNELS_SCHEMA)]
+
+
+def _parse_goal_event(value: object) -> str:
+    options = ("order", *EVENT_KINDS)
+    if value in options:
+        return str(value)
+    raise refuse(f"unknown event {show(value)}.", f"{did_you_mean(value, options)} {list_events()}".strip())
+
+
+def list_events() -> str:
+    """What a goal may wait for, as a sentence."""
+    return f"Events: {', '.join(('order', *EVENT_KINDS))}."
+
+
+def _whole_number(least: int, most: int, word: str | None, refused_zero: str = "") -> Any:
+    def parse(value: object) -> int | None:
+        if word and (value == word or value is None):
+            return None
+        if isinstance(value, int) and not isinstance(value, bool):
+            if least <= value <= most:
+                return value
+            if value == 0 and refused_zero:
+                raise refuse("0 would let nobody through.", refused_zero)
+            raise refuse(f"{value} is out of range.", f"Write a number from {least} to {most}.")
+        percent = isinstance(value, str) and value.rstrip("% ％").isdecimal()
+        how = f"Write a number from {least} to {most}{f', or {word}' if word else ''}."
+        if percent:
+            how = "Write the number alone, without quotes or a sign."
+        raise refuse(f"{show(value)} is not a whole number.", how)
+
+    number = {"type": "integer", "minimum": least, "maximum": most}
+    schema = {"anyOf": [number, {"const": word}]} if word else number
+    write = PlainSerializer(lambda value: word if value is None else value, when_used="json")
+    return [PlainValidator(parse), WithJsonSchema(schema), write]
+
+
+_NO_ZERO = "Unlimited is spelt none; to let nobody in, set status: draining."
+Limit = Annotated[int | None, *_whole_number(1, 10_000_000, "none", _NO_ZERO)]
+HoldAbove = Annotated[int | None, *_whole_number(1, 10_000_000, "auto", "To let nobody in, set status: draining.")]
+PercentOff = Annotated[int, *_whole_number(1, 100, None)]
+
+Audience = Annotated[
+    str,
+    PlainValidator(_parse_audience),
+    WithJsonSchema({"type": "string", "minLength": 1, "examples": ["birthday_in_3_days"]}),
+]
+TemplateName = Annotated[
+    str,
+    PlainValidator(_parse_template),
+    WithJsonSchema({"type": "string", "pattern": "^[a-z0-9_]+(/[a-z0-9_]+)*$", "examples": ["birthday/greeting"]}),
+]
+GoalEvent = Annotated[
+    str, PlainValidator(_parse_goal_event), WithJsonSchema({"type": "string", "enum": ["order", *EVENT_KINDS]})
+]

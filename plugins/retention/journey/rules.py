@@ -1,0 +1,133 @@
+"""Rules of a journey that need more than one key: order of moments, coupons, templates that fit. Reads no file.
+
+Each rule yields (path of the value, what, remedy). They run on what is valid, even when other keys of the journey are
+not: `failed` names those top-level keys, whose values must not be judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from retention.journey.models import Journey, Step
+from retention.journey.notation import last_firing, show, write_duration, write_percent
+from retention.journey.templates import TemplateFolder
+
+Finding = tuple[tuple[str | int, ...], str, str]
+NumberedSteps = list[tuple[int, Step]]
+"""Steps with their place in the file."""
+
+MOST_HOLDOUT = 0.5
+
+
+def check_journey(journey: Journey, steps: NumberedSteps, failed: Collection[str]) -> Iterator[Finding]:
+    """All findings that need the journey alone."""
+    yield from _check_ids(steps)
+    yield from _check_moments(steps)
+    if "schedule" not in failed:
+        yield from _check_entry_moment(journey, steps)
+    # A step that can't be read may be the one that gives the coupon.
+    if "steps" not in failed:
+        yield from _check_conditions(steps)
+    if "entry" not in failed:
+        yield from _check_entry(journey)
+    if "holdout" not in failed and not 0 <= journey.holdout <= MOST_HOLDOUT:
+        remedy = f"Write at most {write_percent(MOST_HOLDOUT)}: they all get nothing."
+        yield ("holdout",), f"{write_percent(journey.holdout)} is too many.", remedy
+    if "goal" not in failed and "goal_met" in journey.exit_when and journey.goal is None:
+        yield ("exit_when",), "goal_met never happens: the journey has no goal.", "Add a goal, or delete goal_met."
+    if journey.goal and journey.goal.target == 0:
+        yield ("goal", "target"), "0% is reached by doing nothing.", "Write the share you hope for, or delete the line."
+
+
+def _check_ids(steps: NumberedSteps) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for index, step in steps:
+        if step.id in first:
+            what = f"the id {show(step.id)} is used by steps[{first[step.id]}] already."
+            yield ("steps", index, "id"), what, "Give each step its own id."
+        first.setdefault(step.id, index)
+
+
+def _check_moments(steps: NumberedSteps) -> Iterator[Finding]:
+    taken: dict[object, Step] = {}
+    for index, step in steps:
+        if step.at in taken:
+            what = f"{step.at} is the very moment of {show(taken[step.at].id)}."
+            yield ("steps", index, "at"), what, "Move one of them; nobody should get two messages at once."
+        taken.setdefault(step.at, step)
+
+
+def _check_entry_moment(journey: Journey, steps: NumberedSteps) -> Iterator[Finding]:
+    entered = last_firing(journey.schedule)
+    for index, step in steps:
+        if step.at.day == 0 and step.at.time < entered:
+            last = f"at {entered:%H:%M} (schedule {show(journey.schedule)})"
+            what = f"{step.at} is already over when the cohort enters {last}."
+            yield ("steps", index, "at"), what, "Write a later time, or day 1."
+
+
+def _coupons_before(steps: NumberedSteps, step: Step) -> list[Step]:
+    return [s for _, s in steps if s.coupon and not s.retired and s is not step and s.at < step.at]
+
+
+def _check_conditions(steps: NumberedSteps) -> Iterator[Finding]:
+    for index, step in steps:
+        if step.only_if != "coupon_unused":
+            continue
+        before = _coupons_before(steps, step)
+        if not before:
+            what = "coupon_unused, but no earlier step gives a coupon."
+            yield ("steps", index, "only_if"), what, "Add coupon: to an earlier step, or delete only_if."
+            continue
+        last = max(before, key=lambda s: s.at.offset + s.coupon.valid)
+        ends = last.at.offset + last.coupon.valid
+        if step.at.offset >= ends:
+            what = f"{step.at} is too late: the coupon of {show(last.id)} has run out by then."
+            remedy = f"It is valid for {write_duration(last.coupon.valid)}; send earlier, or make it valid for longer."
+            yield ("steps", index, "at"), what, remedy
+
+
+def _check_entry(journey: Journey) -> Iterator[Finding]:
+    entry = journey.entry
+    if entry.reenter_after is not None and entry.reenter_after < entry.window:
+        after, window = write_duration(entry.reenter_after), write_duration(entry.window)
+        what = f"{after} is shorter than the window ({window}): the same person could enter twice for one occasion."
+        yield ("entry", "reenter_after"), what, f"Write at least {window}."
+    if entry.backlog == "ramp" and entry.max_per_day is None:
+        what = "ramp without a limit would pour out the whole past at once."
+        yield ("entry", "backlog"), what, "Add max_per_day, for example max_per_day: 500."
+
+
+def check_templates(
+    journey: Journey, steps: NumberedSteps, templates: Mapping[str, TemplateFolder], has_locale: bool
+) -> Iterator[Finding]:
+    """Whether the templates have what the steps need of them; coupon variables are in `find_coupon_mistakes`."""
+    for index, step in steps:
+        folder = templates.get(step.send.template)
+        if folder is None:
+            continue
+        for channel in step.send.order:
+            locales = folder.locales.get(channel, set())
+            # Asked for in the default locale only: any other language falls back to it.
+            if has_locale and journey.default_locale not in locales:
+                wants = ["html", "txt"] if channel == "email" else ["txt"]
+                names = " and ".join(f"{channel}.{journey.default_locale}.{ending}" for ending in wants)
+                what = f"{show(step.send.template)} has no {channel} in the default locale {journey.default_locale}."
+                remedy = f"Write {names} in include/templates/{step.send.template}, or take {channel} out."
+                yield ("steps", index, "send"), what, remedy
+
+
+def find_coupon_mistakes(
+    steps: NumberedSteps, templates: Mapping[str, TemplateFolder]
+) -> Iterator[tuple[str, int, str, str]]:
+    """(path, line, what, remedy) of the first use of a coupon that nobody was given, for each step that has one."""
+    for _, step in steps:
+        folder = templates.get(step.send.template)
+        if folder is None or step.coupon or _coupons_before(steps, step):
+            continue
+        uses = sorted(use[1:] for use in folder.coupon_uses if use[0] in step.send.order)
+        if uses:
+            path, line, name = uses[0]
+            more = f" (and in {len(uses) - 1} more places)" if len(uses) > 1 else ""
+            what = f"{show(name)}{more} has no value: neither step {show(step.id)} nor an earlier one gives a coupon."
+            yield path, line, what, f"Add coupon: to the step {show(step.id)}, or take the variable out."

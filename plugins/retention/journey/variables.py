@@ -1,0 +1,83 @@
+"""The variables a template may use: their names, meanings and values. The only list of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+
+from retention.journey.shop import Shop
+
+
+@dataclass(frozen=True)
+class Variable:
+    """`kind` decides what it may be compared with in an {% if %}."""
+
+    kind: Literal["text", "number"]
+    meaning: str
+
+
+VARIABLES: dict[str, Variable] = {
+    "customer.name": Variable("text", "The customer's name. Empty if we don't know it: ask {% if customer.name %}."),
+    "coupon.code": Variable("text", "The customer's own code."),
+    "coupon.value": Variable("number", "How much: 20 for 20 % off."),
+    "coupon.zhe": Variable("text", "The same as Chinese customers say it: 8 for 20 % off (8 折), 7.5 for 25 %."),
+    "coupon.valid_until": Variable("text", "The code's last day, written for the language: 11月13日, 13 November."),
+    "shop.name": Variable("text", "The shop's name in the language of the message."),
+    "shop.website": Variable("text", "The shop's address on the web, with https://."),
+}
+
+
+@dataclass(frozen=True)
+class CouponFacts:
+    """One customer's coupon: `value` is percent off, `valid_until` the last day in the journey's time zone."""
+
+    code: str
+    value: int | Decimal
+    valid_until: date
+
+
+def fill_variables(
+    *, locale: str, default_locale: str, shop: Shop, customer_name: str | None, coupon: CouponFacts | None
+) -> dict[str, dict[str, Any]]:
+    """The values of all variables for one message, ready for Jinja: {"customer": {"name": ...}, ...}.
+
+    Without a coupon the group `coupon` is missing: load() lets no template use it then. The name is kept to one line,
+    as it may stand in an e-mail's subject.
+    """
+    values: dict[str, dict[str, Any]] = {
+        "customer": {"name": " ".join((customer_name or "").split())},
+        "shop": {"name": shop.name_in(locale, default_locale), "website": shop.website},
+    }
+    if coupon is not None:
+        whole = Decimal(coupon.value)
+        values["coupon"] = {
+            "code": coupon.code,
+            "value": int(whole) if whole == whole.to_integral_value() else whole.normalize(),
+            "zhe": write_zhe(whole),
+            "valid_until": write_day(coupon.valid_until, locale),
+        }
+    return values
+
+
+def write_zhe(percent_off: int | Decimal) -> str:
+    """20 % off is `8` (折: tenths of the price that remain), 25 % is `7.5`; 100 % leaves `0`."""
+    return f"{((100 - Decimal(percent_off)) / 10).normalize():f}"
+
+
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+
+
+def write_day(day: date, locale: str) -> str:
+    """A day as people write it, without the year; in languages we have no words for, 2026-11-13."""
+    language = locale.split("-")[0]
+    if language in ("zh", "ja"):
+        return f"{day.month}月{day.day}日"
+    if language == "en":
+        month = _MONTHS[day.month - 1]
+        return f"{month} {day.day}" if locale == "en-US" else f"{day.day} {month}"
+    return day.isoformat()
