@@ -129,7 +129,7 @@ def test_the_formula_gives_what_cdnow_did():
 
 @pytest.mark.parametrize("horizon", [13.0, 52.0, 104.0])
 def test_repeats_agree_with_bg_nbd(horizon):
-    people = 60_000
+    people = 400_000
     customer, week, rate, lost_at = draw_repeats(np.random.default_rng(11), np.full(people, horizon))
     frequency = np.bincount(customer, minlength=people)
     recency = np.zeros(people)
@@ -156,7 +156,8 @@ def test_the_stores_orders_agree_with_bg_nbd(sample, history):
     assert has_ordered.mean() > 0.995
     weeks = (sample.period.ends_at - first[has_ordered]) / (7 * DAY)
     repeats = len(at) - has_ordered.sum()
-    assert repeats == pytest.approx(expected_repeats(weeks).sum(), rel=0.03)
+    # a few heavy buyers weigh much: the standard error of this sum is 2 to 3 %
+    assert repeats == pytest.approx(expected_repeats(weeks).sum(), rel=0.08)
     none = np.sum((REPEATS.alpha / (REPEATS.alpha + weeks)) ** REPEATS.r)
     assert np.sum(np.bincount(customer, minlength=people) == 1) == pytest.approx(none, rel=0.03)
 
