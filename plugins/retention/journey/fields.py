@@ -72,7 +72,10 @@ When = Annotated[
     *_word(notation.parse_moment, {"pattern": notation.MOMENT_PATTERN, "examples": ["day 0, 10:00"]}, str),
 ]
 Day = Annotated[date, *_word(notation.parse_date, {"format": "date", "examples": ["2026-11-01"]})]
-Schedule = Annotated[str, *_word(notation.parse_schedule, {"examples": ["0 6 * * *", "0 6 * * 1"]})]
+Schedule = Annotated[
+    str,
+    *_word(notation.parse_schedule, {"pattern": r"^\S+( \S+){4}$", "examples": ["0 6 * * *", "0 6 * * 1"]}),
+]
 Zone = Annotated[str, *_word(notation.parse_timezone, {"examples": ["Asia/Shanghai", "Europe/London"]})]
 Locale = Annotated[
     str, *_word(notation.parse_locale, {"pattern": notation.LOCALE_PATTERN, "examples": ["zh-CN", "en"]})
@@ -204,7 +207,7 @@ Audience = Annotated[
 TemplateName = Annotated[
     str,
     PlainValidator(_parse_template),
-    WithJsonSchema({"type": "string", "pattern": "^[a-z0-9_]+(/[a-z0-9_]+)*$", "examples": ["birthday/greeting"]}),
+    WithJsonSchema({"type": "string", "minLength": 1, "examples": ["birthday/greeting"]}),
 ]
 GoalEvent = Annotated[
     str, PlainValidator(_parse_goal_event), WithJsonSchema({"type": "string", "enum": ["order", *EVENT_KINDS]})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -31,11 +30,11 @@ VARIABLES: dict[str, Variable] = {
 
 @dataclass(frozen=True)
 class CouponFacts:
-    """One customer's coupon: `value` is percent off, `valid_until` the last day in the journey's time zone."""
+    """A customer's coupon: `value` is percent off, `valid_until` its last day, written for their language."""
 
     code: str
     value: int | Decimal
-    valid_until: date
+    valid_until: str
 
 
 def fill_variables(
@@ -43,41 +42,28 @@ def fill_variables(
 ) -> dict[str, dict[str, Any]]:
     """The values of all variables for one message, ready for Jinja: {"customer": {"name": ...}, ...}.
 
-    Without a coupon the group `coupon` is missing: load() lets no template use it then. The name is kept to one line,
-    as it may stand in an e-mail's subject.
+    Without a coupon the group `coupon` is missing: load() lets no template use it then. A name is kept to one
+    line, as it may stand in an e-mail's subject; one we don't know is empty, so that a template can ask for it.
     """
     values: dict[str, dict[str, Any]] = {
         "customer": {"name": " ".join((customer_name or "").split())},
         "shop": {"name": shop.name_in(locale, default_locale), "website": shop.website},
     }
     if coupon is not None:
-        whole = Decimal(coupon.value)
         values["coupon"] = {
             "code": coupon.code,
-            "value": int(whole) if whole == whole.to_integral_value() else whole.normalize(),
-            "zhe": write_zhe(whole),
-            "valid_until": write_day(coupon.valid_until, locale),
+            "value": _shorten(Decimal(coupon.value)),
+            "zhe": write_zhe(coupon.value),
+            "valid_until": coupon.valid_until,
         }
     return values
+
+
+def _shorten(number: Decimal) -> int | Decimal:
+    """20.00 becomes 20 and prints so; it stays a number, so that {% if coupon.value >= 20 %} works."""
+    return int(number) if number == number.to_integral_value() else number.normalize()
 
 
 def write_zhe(percent_off: int | Decimal) -> str:
     """20 % off is `8` (折: tenths of the price that remain), 25 % is `7.5`; 100 % leaves `0`."""
     return f"{((100 - Decimal(percent_off)) / 10).normalize():f}"
-
-
-_MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
-    "December",
-)  # fmt: skip
-
-
-def write_day(day: date, locale: str) -> str:
-    """A day as people write it, without the year; in languages we have no words for, 2026-11-13."""
-    language = locale.split("-")[0]
-    if language in ("zh", "ja"):
-        return f"{day.month}月{day.day}日"
-    if language == "en":
-        month = _MONTHS[day.month - 1]
-        return f"{month} {day.day}" if locale == "en-US" else f"{day.day} {month}"
-    return day.isoformat()

@@ -1,0 +1,147 @@
+"""What `retention new JOURNEY` writes: a commented journey and a template that pass the check as they stand."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import TypeAdapter, ValidationError
+
+from retention.errors import ConfigError, Problem
+from retention.journey.fields import Id
+
+_JOURNEY = """\
+# yaml-language-server: $schema=./journey.schema.json
+#
+# Check it:               retention check include/journeys/{id}.yaml
+# See what would happen:  retention plan {id}
+
+journey: {id}
+title: {title}
+owner: marketing                  # who answers for this journey
+status: active                    # draining: nobody enters any more · stopped: nothing is sent
+live: false                       # true: really send, from the next cohort on
+
+schedule: "0 6 * * *"             # when a cohort enters: minute, hour, day, month, weekday
+starts_on: {starts_on}             # the first day on which anybody may enter
+timezone: Asia/Shanghai           # for the schedule and for all moments below
+default_locale: zh-CN             # for customers whose language we don't know
+
+audience: {audience}  # who enters: include/sql/audiences/{audience}.sql
+entry:
+  window: 3d                      # people we learn of late still enter within this time
+  backlog: skip                   # what is older stays in the past; ramp lets it in bit by bit
+  reenter_after: 300d             # how long the same person stays out; never: once in a lifetime
+  max_per_day: none               # or a number
+
+holdout: 10%                      # these get nothing: the difference to them is what the journey achieves
+goal:
+  event: order                    # what a customer does when the journey has worked
+  within: 10d
+  target: 10%
+exit_when: [unsubscribed, goal_met]
+
+steps:
+  - id: hello
+    at: day 0, 10:00              # day 0 is the day on which the cohort enters
+    # A personal code; templates show it with {{{{ coupon.code }}}}:
+    # coupon: {{kind: percent_off, value: 10, valid: 7d}}
+    send:
+      template: {id}/hello
+      channels: [email, sms]      # the first on which the customer can be reached; all: sends on each
+    expires: 1d                   # never sent later than this
+
+  # A second step, three days later, only for those who have not used their coupon:
+  # - id: reminder
+  #   at: day 3, 10:00
+  #   only_if: coupon_unused
+  #   send: {{template: {id}/reminder, channels: [email]}}
+"""
+
+_HEAD = """\
+title: The first message of {id}
+# marketing needs the customer's consent to marketing; transactional is about something they ordered.
+purpose: marketing
+"""
+
+_HTML = {
+    "zh-CN": """\
+---
+subject: {{ shop.name }}想对您说
+preheader: 这一行会显示在收件箱的标题后面
+---
+<!doctype html>
+<html lang="zh-CN">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"></head>
+<body style="margin:0; padding:24px; font-family:-apple-system, 'PingFang SC', 'Microsoft YaHei', sans-serif;">
+  <p>{% if customer.name %}{{ customer.name }}，{% endif %}您好！</p>
+  <p>在这里写您想说的话。</p>
+  <p><a href="{{ shop.website }}">去看看</a></p>
+  <p>{{ shop.name }}</p>
+</body>
+</html>
+""",
+    "en": """\
+---
+subject: A word from {{ shop.name }}
+preheader: This line is shown after the subject in the inbox
+---
+<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"></head>
+<body style="margin:0; padding:24px; font-family:-apple-system, 'Segoe UI', Helvetica, Arial, sans-serif;">
+  <p>Hello{% if customer.name %} {{ customer.name }}{% endif %},</p>
+  <p>Write here what you want to say.</p>
+  <p><a href="{{ shop.website }}">Have a look</a></p>
+  <p>{{ shop.name }}</p>
+</body>
+</html>
+""",
+}
+
+_TEXT = {
+    "zh-CN": """\
+{% if customer.name %}{{ customer.name }}，{% endif %}您好！
+
+在这里写您想说的话。
+
+{{ shop.website }}
+{{ shop.name }}
+""",
+    "en": """\
+Hello{% if customer.name %} {{ customer.name }}{% endif %},
+
+Write here what you want to say.
+
+{{ shop.website }}
+{{ shop.name }}
+""",
+}
+
+_SMS = {
+    "zh-CN": "【{{ shop.name }}】在这里写您想说的话。回复TD退订\n",
+    "en": "{{ shop.name }}: write here what you want to say. Reply STOP to opt out\n",
+}
+
+
+def starter(journey_id: str, *, audience: str, starts_on: date) -> dict[str, str]:
+    """The files of a new journey, path (relative to include/) -> text. `audience` should exist; nothing is written.
+
+    Raises ConfigError if `journey_id` can't be an id.
+    """
+    path = f"journeys/{journey_id}.yaml"
+    try:
+        TypeAdapter(Id).validate_python(journey_id)
+    except ValidationError as error:
+        told = error.errors()[0]["ctx"]
+        raise ConfigError([Problem(f"include/{path}", 1, str(told["what"]), str(told["remedy"]))]) from None
+    title = journey_id.replace("_", " ").capitalize()
+    folder = f"templates/{journey_id}/hello"
+    files = {
+        path: _JOURNEY.format(id=journey_id, title=title, audience=audience, starts_on=starts_on.isoformat()),
+        f"{folder}/template.yaml": _HEAD.format(id=journey_id),
+    }
+    for locale in _TEXT:
+        files[f"{folder}/email.{locale}.html"] = _HTML[locale]
+        files[f"{folder}/email.{locale}.txt"] = _TEXT[locale]
+        files[f"{folder}/sms.{locale}.txt"] = _SMS[locale]
+    return files
