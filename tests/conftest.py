@@ -98,3 +98,11 @@ def engine(database_url) -> Iterator[Engine]:
     yield made
     made.dispose()
     database._engine.cache_clear()
+
+
+@pytest.fixture
+def world(engine):
+    """An empty store to add facts to."""
+    from tests.world import World
+
+    return World(engine)

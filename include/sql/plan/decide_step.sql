@@ -94,7 +94,7 @@ decided as (
            case when nth = 1 then 'first' else 'also' end as role
     from capped
     -- What holds for the person is said once; a new attempt is written only when it comes out differently.
-    where (nth = 1 or verdict is null) and verdict is distinct from last_reason
+    where (nth = 1 or verdict is null) and (attempt is null or verdict is distinct from last_reason)
 ),
 placed as (
     select d.*, k.locale,

@@ -170,7 +170,7 @@ def _hand_over(
         .where(batches.c.batch_id == batch_id)
         .values(
             state=state,
-            attempts=batches.c.attempts + bool(letters),
+            attempts=batches.c.attempts + (1 if letters else 0),
             sending_at=now if letters else None,
             done_at=None if letters else now,
         )

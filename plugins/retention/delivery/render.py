@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from babel import UnknownLocaleError
-from babel.dates import format_skeleton
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from retention.delivery.channels.base import Letter
 from retention.errors import RenderError
 from retention.journey.load import Version
+from retention.journey.variables import CouponFacts, fill_variables
 
 _TEXT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 _HTML = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
-
-_NAMELESS = {"zh": "朋友", "en": "there"}
-"""How somebody without a name is addressed ("Hi there"), by language; English elsewhere."""
 
 _LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029\x00]+")
 
@@ -39,9 +33,9 @@ class Renderer:
         """One letter from a row of `deliver/load_letters`: message_id, channel, address, locale, name, coupon_code,
         coupon_value, coupon_valid_until (an instant). Raises RenderError, which names the template and no person."""
         locale, parts = self._parts(row["channel"], row["locale"])
-        context = self._context(row, locale)
+        values = self._values(row, locale)
         try:
-            written = {field: part.render(context) for field, part in parts.items()}
+            written = {field: part.render(values) for field, part in parts.items()}
         except TemplateError as error:
             raise RenderError(f"template {self._template.name} ({row['channel']}, {locale}): {error.message}") from error
         except Exception as error:
@@ -71,32 +65,17 @@ class Renderer:
             self._compiled[channel, asked] = (locale, compiled)
         return self._compiled[channel, asked]
 
-    def _context(self, row: Mapping[str, Any], locale: str) -> dict[str, Any]:
-        language = locale.split("-")[0]
-        context = {
-            "customer": {"name": (row["name"] or "").strip() or _NAMELESS.get(language, _NAMELESS["en"])},
-            "shop": {
-                "name": self._version.shop.name_in(locale),
-                "website": self._version.shop.website,
-            },
-        }
+    def _values(self, row: Mapping[str, Any], locale: str) -> dict[str, Any]:
+        coupon = None
         if row["coupon_code"]:
-            context["coupon"] = {
-                "code": row["coupon_code"],
-                "value": format_value(row["coupon_value"]),
-                "valid_until": format_day(row["coupon_valid_until"].astimezone(self._journey.zone), locale),
-            }
-        return context
-
-
-def format_value(value: Decimal) -> str:
-    """20.00 -> "20", 7.50 -> "7.5"."""
-    return f"{value.normalize():f}"
-
-
-def format_day(moment: datetime, locale: str) -> str:
-    """A day as a reader of this locale writes it: 12月3日, December 3 (en-US), 3 December (en-GB)."""
-    try:
-        return format_skeleton("MMMMd", moment, locale=locale.replace("-", "_"))
-    except (UnknownLocaleError, ValueError):
-        return format_skeleton("MMMMd", moment, locale="en_GB")
+            last_day = row["coupon_valid_until"].astimezone(self._journey.zone).date()
+            coupon = CouponFacts(row["coupon_code"], row["coupon_value"], last_day)
+        # Dates in the customer's own English, say, where the words are only "en".
+        own = row["locale"] if row["locale"].split("-")[0] == locale.split("-")[0] else locale
+        return fill_variables(
+            locale=own,
+            default_locale=self._journey.default_locale,
+            shop=self._version.shop,
+            customer_name=row["name"],
+            coupon=coupon,
+        )

@@ -48,7 +48,12 @@ def _embedded_url(database: str) -> str:
 @cache
 def _engine(url: str) -> Engine:
     return create_engine(
-        url, pool_size=4, max_overflow=8, pool_pre_ping=True, connect_args={"options": "-c timezone=UTC"}
+        url,
+        pool_size=4,
+        max_overflow=8,
+        pool_pre_ping=True,
+        hide_parameters=True,  # they are people's data, and errors end in logs
+        connect_args={"options": "-c timezone=UTC"},
     )
 
 
