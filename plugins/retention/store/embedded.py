@@ -74,20 +74,21 @@ class Server:
         """The command line of a psql in one database."""
         return [str(programs_folder() / "psql"), "-h", str(self.socket_dir), "-U", SUPERUSER, "-d", dbname]
 
-    def ensure(self) -> None:
-        """Start the server if it does not run, or no longer does. Calling it again is safe."""
+    def ensure(self) -> bool:
+        """Start the server if it does not run, or no longer does; whether that was so. Calling it again is safe."""
         with _locked(self._folder / "start.lock"):
             if self._hold is None:
                 # Waits here while the last user of before is just stopping the server.
                 self._hold = _open_lock(self._folder / "holders.lock")
                 fcntl.flock(self._hold, fcntl.LOCK_SH)
             try:
-                if not self._is_ready():
+                if is_down := not self._is_ready():
                     self._start()
                 self.socket_dir = Path(_read_lines(self._data / "postmaster.pid")[4])
             except BaseException:
                 self.release()
                 raise
+        return is_down
 
     def release(self) -> None:
         """Give up the hold; the last one to do so stops the server and waits for its end. Calling it again is safe."""
