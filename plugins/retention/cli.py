@@ -11,6 +11,7 @@ import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Never
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -26,6 +27,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Customer journeys on Apache Airflow.",
 )
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+"""The zone of moments that belong to no single journey."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 JourneyName = Annotated[str, typer.Argument(help="The journey's id: its file's name without .yaml.")]
@@ -47,7 +51,8 @@ def main() -> None:
 def _say(*lines: Any) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    # In a pipe there is no width to fit to, and a cut table is of no use to grep.
+    console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
     for line in lines:
         console.print(line)
 
@@ -294,8 +299,6 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Every decision about one customer with its reason, by time."""
-    from zoneinfo import ZoneInfo
-
     from retention.insight.explain import explain_customer
 
     with _engine().connect() as conn:
@@ -305,9 +308,8 @@ def explain(
     if as_json:
         _dump({"customer": customer, "story": story})
         return
-    zone = ZoneInfo("Asia/Shanghai")
     rows = [
-        (f"{s['at'].astimezone(zone):%Y-%m-%d %H:%M}", s["mode"], s["journey"], s["step"], s["what"], s["channel"], s["detail"])
+        (f"{s['at'].astimezone(SHANGHAI):%Y-%m-%d %H:%M}", s["mode"], s["journey"], s["step"], s["what"], s["channel"], s["detail"])
         for s in story
     ]
     _say(_table("", ["at (Asia/Shanghai)", "mode", "journey", "step", "what", "channel", "why"], rows))
@@ -333,7 +335,7 @@ def status(as_json: AsJson = False) -> None:
         who = stop_row["journey"] or "ALL JOURNEYS"
         lift = stop_row["journey"] or "--all"
         _say(f"STOPPED: {who}, by {stop_row['stopped_by']}: {stop_row['reason']}. `retention stop {lift} --lift` ends it.")
-    columns = ["journey", "mode", "open", "held", "settled", "last cohort", "in doubt", "failed"]
+    columns = ["journey", "mode", "open", "held", "settled", "last cohort (Asia/Shanghai)", "in doubt", "failed"]
     _say(
         _table(
             "",
@@ -341,7 +343,7 @@ def status(as_json: AsJson = False) -> None:
             [
                 (
                     r["journey"], r["mode"], r["open"], r["held"], r["settled"],
-                    f"{r['last_cohort_at']:%Y-%m-%d %H:%M} UTC", r["in_doubt"], r["failed"],
+                    f"{r['last_cohort_at'].astimezone(SHANGHAI):%Y-%m-%d %H:%M}", r["in_doubt"], r["failed"],
                 )
                 for r in rows
             ],

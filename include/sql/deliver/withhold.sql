@@ -35,8 +35,11 @@ judged as (
                    where s.channel = p.channel and s.address = p.address and s.is_suppressed) then 'suppressed'
            end as reason
     from pending p
-    left join as_of.reach r
-        on r.customer_id = p.customer_id and r.channel = p.channel and r.purpose = :purpose
+    left join lateral (
+        select r.reason from as_of.reach r
+        where r.customer_id = p.customer_id and r.channel = p.channel and r.purpose = :purpose
+        limit 1
+    ) as r on true
 ),
 withheld as (
     insert into outcomes (message_id, kind, reason, occurred_at, recorded_at)

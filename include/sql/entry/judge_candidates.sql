@@ -17,11 +17,13 @@ with named as (
 ),
 known as (
     select n.*, as_of.usable_email(c.email) as email, c.phone,
-           way.reason as ineligible_reason,
+           case when c.customer_id is null then 'no_address' else way.reason end as ineligible_reason,
            ('x' || left(encode(sha256(convert_to(:arm_salt || '|' || n.customer_id, 'UTF8')), 'hex'), 8))::bit(32)::bigint
                / 4294967296.0 as draw
     from named n
-    left join as_of.customers c using (customer_id)
+    left join lateral (
+        select c.customer_id, c.email, c.phone from as_of.customers c where c.customer_id = n.customer_id limit 1
+    ) as c on true
     left join lateral (
         -- Reachable on any of the journey's channels, else the first reason in the published order.
         select r.reason
@@ -34,7 +36,7 @@ known as (
     ) as way on true
 ),
 refused as (
-    select k.*, c.customer_id is null as is_stranger,
+    select k.*,
            case
                when exists (
                    select from enrollments e
@@ -56,7 +58,6 @@ refused as (
                when not is_fresh and :backlog = 'skip' then 'backlog'
            end as reason
     from known k
-    left join as_of.customers c using (customer_id)
 ),
 ranked as (
     -- Capacity is dealt out within the arm, by a draw of its own, so that it can't bias the comparison.
@@ -71,7 +72,7 @@ ranked as (
 )
 select customer_id, occurrence, is_fresh, email, phone,
        case when is_holdout then 'holdout' else 'main' end as arm,
-       case when is_stranger then 'no_address' else ineligible_reason end as ineligible_reason,
+       ineligible_reason,
        case when reason is null
                  and place > ceil(cast(:max_per_day as numeric) * arm_size / all_size) then 'max_per_day'
             else reason end as reason

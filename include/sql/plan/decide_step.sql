@@ -21,8 +21,13 @@ ways as (
            case when r.customer_id is null then 'no_address' else r.reason end as reason, r.address
     from people p
     cross join unnest(cast(:channels as text[])) with ordinality as wanted (channel, place)
-    left join as_of.reach r
-        on r.customer_id = p.customer_id and r.channel = wanted.channel and r.purpose = :purpose
+    left join lateral (
+        -- limit: one row there is at most; it keeps the look-up to this person instead of a join over all customers
+        select r.customer_id, r.reason, r.address
+        from as_of.reach r
+        where r.customer_id = p.customer_id and r.channel = wanted.channel and r.purpose = :purpose
+        limit 1
+    ) as r on true
 ),
 chosen as (
     -- The first reachable channel; with :on_each every reachable one; else the first reason in the published order.
@@ -101,7 +106,8 @@ placed as (
            (row_number() over (partition by d.channel, d.decision order by d.enrollment_id) - 1)
                / (cast(:batch_sizes as jsonb) ->> d.channel)::int as nth_batch
     from decided d
-    left join as_of.customers k using (customer_id)
+    left join lateral (
+        select c.locale from as_of.customers c where c.customer_id = d.customer_id limit 1) as k on true
 ),
 new_batches as (
     insert into batches (cohort_id, step, channel, wave, ordinal, size, state, planned_at)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from babel import UnknownLocaleError
+from babel.dates import format_skeleton
+from jinja2 import Template, TemplateError
 
 from retention.delivery.channels.base import Letter
 from retention.errors import RenderError
 from retention.journey.load import Version
+from retention.journey.template_syntax import make_environment
 from retention.journey.variables import CouponFacts, fill_variables
 
-_TEXT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-_HTML = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
+_TEXT = make_environment(is_html=False)
+_HTML = make_environment(is_html=True)
 
-_LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029\x00]+")
+_LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 class Renderer:
@@ -37,9 +40,9 @@ class Renderer:
         try:
             written = {field: part.render(values) for field, part in parts.items()}
         except TemplateError as error:
-            raise RenderError(f"template {self._template.name} ({row['channel']}, {locale}): {error.message}") from error
-        except Exception as error:
-            raise RenderError(f"template {self._template.name} ({row['channel']}, {locale}): {type(error).__name__}") from error
+            raise RenderError(f"{self._place(row, locale)}: {error.message}") from error
+        except Exception as error:  # a template may do anything; its text is not ours to show
+            raise RenderError(f"{self._place(row, locale)}: {type(error).__name__}") from error
         subject = written.get("subject")
         return Letter(
             message_id=row["message_id"],
@@ -50,8 +53,11 @@ class Renderer:
             # A subject is one header line, whatever somebody's name holds.
             subject=_LINE_BREAKS.sub(" ", subject).strip() if subject is not None else None,
             html=written.get("html"),
-            text=written["text"].strip().replace("\x00", ""),
+            text=written["text"].strip(),
         )
+
+    def _place(self, row: Mapping[str, Any], locale: str) -> str:
+        return f"template {self._template.name} ({row['channel']}, {locale})"
 
     def _parts(self, channel: str, asked: str) -> tuple[str, dict[str, Template]]:
         if (channel, asked) not in self._compiled:
@@ -68,14 +74,22 @@ class Renderer:
     def _values(self, row: Mapping[str, Any], locale: str) -> dict[str, Any]:
         coupon = None
         if row["coupon_code"]:
+            # Dates in the customer's own English, say, where the words are only "en".
+            own = row["locale"] if row["locale"].split("-")[0] == locale.split("-")[0] else locale
             last_day = row["coupon_valid_until"].astimezone(self._journey.zone).date()
-            coupon = CouponFacts(row["coupon_code"], row["coupon_value"], last_day)
-        # Dates in the customer's own English, say, where the words are only "en".
-        own = row["locale"] if row["locale"].split("-")[0] == locale.split("-")[0] else locale
+            coupon = CouponFacts(row["coupon_code"], row["coupon_value"], format_day(last_day, own))
         return fill_variables(
-            locale=own,
+            locale=locale,
             default_locale=self._journey.default_locale,
             shop=self._version.shop,
             customer_name=row["name"],
             coupon=coupon,
         )
+
+
+def format_day(day: date, locale: str) -> str:
+    """A day as a reader of this locale writes it: 12月3日, December 3 (en-US), 3 December (en-GB)."""
+    try:
+        return format_skeleton("MMMMd", day, locale=locale.replace("-", "_"))
+    except (UnknownLocaleError, ValueError):
+        return day.isoformat()

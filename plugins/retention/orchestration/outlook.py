@@ -41,7 +41,8 @@ def look_ahead(engine: Engine, version: Version, now: datetime) -> list[str]:
         cohort = find_cohort(conn, journey.journey, moment, "live") or find_cohort(
             conn, journey.journey, moment, "test"
         )
-    lines = [f"today's cohort {'entered' if cohort else 'enters'} at {moment:%H:%M} {journey.timezone}"]
+    state = "has entered" if cohort else "has not entered yet"
+    lines = [f"today's cohort ({moment:%H:%M} {journey.timezone}) {state}"]
     for step in journey.steps:
         if step.retired:
             continue
@@ -49,7 +50,8 @@ def look_ahead(engine: Engine, version: Version, now: datetime) -> list[str]:
         if now < due_at:
             lines.append(f"{step.id} due {say_moment(due_at, journey, now)}")
         elif now < expires_at:
-            lines.append(f"{step.id} was due {say_moment(due_at, journey, now)}: it goes out now")
+            until = say_moment(expires_at, journey, now)
+            lines.append(f"{step.id} was due {say_moment(due_at, journey, now)}; it may still go out until {until}")
         else:
             lines.append(f"{step.id} was due {say_moment(due_at, journey, now)} and has expired")
     return lines
