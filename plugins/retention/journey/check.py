@@ -22,7 +22,7 @@ def check_changes(old: Version, new: Version, in_flight: int, *, prefix: str = P
         return []
     path = f"journeys/{new.journey.journey}.yaml"
     document = read_document(prefix + path, new.content[path])
-    cohorts = "1 cohort" if in_flight == 1 else f"{in_flight} cohorts"
+    waiting = "1 cohort under way still needs" if in_flight == 1 else f"{in_flight} cohorts under way still need"
     problems = []
     for step in owed:
         successor = _find_successor(step, old.journey, new.journey)
@@ -34,7 +34,7 @@ def check_changes(old: Version, new: Version, in_flight: int, *, prefix: str = P
             if successor
             else "Put it back with the line retired: true, and delete it when they have finished."
         )
-        what = f'step "{step.id}" {how}, but {cohorts} under way still need it.'
+        what = f'step "{step.id}" {how}, but {waiting} it.'
         problems.append(Problem(document.path, document.line(where), f"steps: {what}", remedy))
     return sorted(problems)
 

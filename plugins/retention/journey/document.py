@@ -147,8 +147,8 @@ class _Conversion:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, ScalarNode):
-                remedy = "Put text with { } or [ ] in quotes."
-                self._complain(line, path, "a key must be a word, here it is in brackets.", remedy)
+                what = "text that begins with { or [ means something else in YAML."
+                self._complain(line, path, what, 'Put the whole value in quotes: "...".')
                 continue
             key = key_node.value
             if key in data:

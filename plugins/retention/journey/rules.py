@@ -67,7 +67,8 @@ def _check_entry_moment(journey: Journey, steps: NumberedSteps) -> Iterator[Find
 
 
 def _coupons_before(steps: NumberedSteps, step: Step) -> list[Step]:
-    return [s for _, s in steps if s.coupon and not s.retired and s is not step and s.at < step.at]
+    # Two steps at one moment are a mistake of their own; here the other one counts as earlier.
+    return [s for _, s in steps if s.coupon and not s.retired and s is not step and s.at <= step.at]
 
 
 def _check_conditions(steps: NumberedSteps) -> Iterator[Finding]:

@@ -62,7 +62,9 @@ def read_wording(text: str, first_line: int = 1) -> Wording:
         tree = _PARSER.parse(text)
     except TemplateSyntaxError as error:
         what, remedy = _name_mistake(str(error.message))
-        wording.mistakes.append((first_line + error.lineno - 1, what, remedy))
+        # Jinja notices at the end of the text that an {% if %} is open; the mistake is where it began.
+        line = _find_open_if(text) if "never closed" in what and "{% if" in what else error.lineno
+        wording.mistakes.append((first_line + line - 1, what, remedy))
         return wording
     # Jinja's parser fails in its own ways on monstrous input: brackets too deep, a number too long.
     except Exception:
@@ -72,6 +74,17 @@ def read_wording(text: str, first_line: int = 1) -> Wording:
         for line, what, remedy in _check(node, wording, first_line - 1):
             wording.mistakes.append((line, what, remedy))
     return wording
+
+
+def _find_open_if(text: str) -> int:
+    """The line of the last {% if %} without its {% endif %}."""
+    opened = [1]
+    for tag in re.finditer(r"\{%-?\s*(if|endif)\b", text):
+        if tag[1] == "if":
+            opened.append(text.count("\n", 0, tag.start()) + 1)
+        elif len(opened) > 1:
+            opened.pop()
+    return opened[-1]
 
 
 def _name_mistake(message: str) -> tuple[str, str]:
