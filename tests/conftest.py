@@ -61,7 +61,8 @@ def server() -> Iterator:
     from retention.store.embedded import hold
 
     with tempfile.TemporaryDirectory(prefix="rt-") as folder:
-        held = hold(Path(folder))
+        # Nothing here must outlive a power cut, and copies of databases are most of what a test waits for.
+        held = hold(Path(folder), settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
         try:
             yield held
         finally:

@@ -38,10 +38,16 @@ When = Annotated[str | None, typer.Option("--date", help="A day (2026-12-01) or 
 
 def main() -> None:
     """Run a command; what a person can act on ends in one readable text and exit code 1, never in a traceback."""
+    from sqlalchemy.exc import DBAPIError
+
     try:
         app()
     except RetentionError as error:
         print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        print(f"database: {reason}. Nothing was half done; try again, and see `retention status`.", file=sys.stderr)
         raise SystemExit(1) from None
     except BrokenPipeError:
         sys.stderr.close()

@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from retention.errors import StoreError
@@ -57,10 +57,7 @@ def create_database(url: str) -> None:
             return
     except OperationalError as error:
         if f'database "{target.database}" does not exist' not in str(error):
-            raise StoreError(
-                f"database: no connection to {target.host}/{target.database} ({_first_line(error)}). "
-                "Check RETENTION_DATABASE_URL and that the server runs."
-            ) from error
+            raise _no_connection(target, error) from error
     server = create_engine(target.set(database="postgres"), isolation_level="AUTOCOMMIT")
     try:
         with server.connect() as conn:
@@ -76,10 +73,20 @@ def create_database(url: str) -> None:
 
 
 def is_current(engine: Engine) -> bool:
-    """Whether the schema is the one this code needs."""
-    with engine.connect() as conn:
-        here = MigrationContext.configure(conn).get_current_revision()
+    """Whether the schema is the one this code needs. Raises StoreError when the server can't be reached."""
+    try:
+        with engine.connect() as conn:
+            here = MigrationContext.configure(conn).get_current_revision()
+    except OperationalError as error:
+        raise _no_connection(engine.url, error) from error
     return here == ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _no_connection(url: URL, error: Exception) -> StoreError:
+    return StoreError(
+        f"database: no connection to {url.host}/{url.database} ({_first_line(error)}). "
+        "Check RETENTION_DATABASE_URL and that the server runs."
+    )
 
 
 def _first_line(error: Exception) -> str:
