@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from retention.journey.models import Journey
+from retention.journey.models import Coupon, Journey
 
 
 def journey(zone: str, at: str, expires: str = "24h", **more) -> Journey:
@@ -74,6 +74,17 @@ def test_expiry_is_elapsed_time_and_both_are_in_the_journeys_zone() -> None:
 
 def test_length_ends_with_the_last_expiry() -> None:
     assert journey("Asia/Shanghai", "day 6, 10:00", expires="2d").length == timedelta(days=8, hours=10)
+
+
+def test_a_coupons_last_day_counts_whole() -> None:
+    found = journey("Asia/Shanghai", "day 0, 10:00")
+    week = Coupon(kind="percent_off", value=20, valid="7d")
+    assert found.coupon_valid_until(week, utc("2026-12-28 02:00")) == utc("2027-01-04 15:59:59")
+    # Over the end of summer time, and for a coupon that is given just before midnight.
+    london = journey("Europe/London", "day 0, 23:30")
+    short = Coupon(kind="percent_off", value=20, valid="1h")
+    assert london.coupon_valid_until(week, utc("2027-10-25 09:00")) == utc("2027-11-01 23:59:59")
+    assert london.coupon_valid_until(short, utc("2027-12-01 23:30")) == utc("2027-12-02 23:59:59")
 
 
 @pytest.mark.parametrize("hour", range(24))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from yaml.composer import Composer
+from yaml.composer import Composer, ComposerError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.parser import Parser
 from yaml.reader import Reader
@@ -19,7 +19,7 @@ from yaml.scanner import Scanner
 
 from retention.errors import Problem
 from retention.journey.notation import show
-from retention.journey.yaml_mistakes import explain_yaml_error
+from retention.journey.yaml_mistakes import TOO_LARGE, explain_yaml_error
 
 Path = tuple[str | int, ...]
 
@@ -105,14 +105,7 @@ def read_document(path: str, text: str, *, kind: str = "journey") -> Document:
         document.problems.append(explain_yaml_error(path, text, error))
     except RecursionError:
         document.complain((), "brackets or lists lie too deep inside each other.", "Write it flatter.")
-    except _TooLarge:
-        document.data, document.is_readable = {}, False
-        document.complain((), f"the file holds more than {_LARGEST} values.", "Split it.")
     return document
-
-
-class _TooLarge(Exception):
-    """Raised when aliases multiply without end."""
 
 
 class _Conversion:
@@ -126,7 +119,8 @@ class _Conversion:
     def convert(self, node: Node, path: Path) -> Any:
         self.count += 1
         if self.count > _LARGEST or id(node) in self.open:
-            raise _TooLarge
+            # Aliases multiply, or one holds itself.
+            raise ComposerError(problem=TOO_LARGE, problem_mark=node.start_mark)
         line = node.start_mark.line + 1
         self.document.lines.setdefault(path, line)
         if node.tag not in ("plain", "said"):

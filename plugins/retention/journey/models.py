@@ -211,6 +211,14 @@ class Journey(Block):
         """The moment after which the step is not sent any more, in the journey's zone; elapsed time, not wall time."""
         return (self.due_at(step, cohort_at).astimezone(UTC) + step.expires).astimezone(self.zone)
 
+    def coupon_valid_until(self, coupon: Coupon, due_at: datetime) -> datetime:
+        """The last second of a coupon given at `due_at`, in the journey's zone.
+
+        Its last day counts whole: templates name a day, and who reads it must not be turned away that afternoon.
+        """
+        last = (due_at.astimezone(UTC) + coupon.valid).astimezone(self.zone)
+        return _settle(last.replace(hour=23, minute=59, second=59, microsecond=0))
+
     @property
     def length(self) -> timedelta:
         """From 00:00 of the cohort's day 0 until the last step has expired."""

@@ -9,6 +9,7 @@ import yaml
 from retention.errors import Problem
 
 _FULL_WIDTH = dict(zip("：，“”［］｛｝－＃", ':,""[]{}-#', strict=True))
+TOO_LARGE = "the file holds more values than any journey needs"
 _QUOTE = 'Put the whole value in quotes: "...".'
 
 
@@ -47,6 +48,8 @@ def _name_mistake(
                 f"this line has a full-width {wide} (Chinese keyboard).",
                 f"Type {_FULL_WIDTH[wide]} instead{', then a space' if wide == '：' else ''}.",
             )
+    if problem == TOO_LARGE:
+        return f"{problem}.", "Write it shorter; look for an alias (*name) inside its own anchor (&name)."
     content = lines[where]
     char = lines[seen][column : column + 1] if seen < len(lines) else ""
     if re.match(r"[ ]*\t", content) or "'\\t'" in problem:
