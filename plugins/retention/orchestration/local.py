@@ -36,6 +36,7 @@ from retention.store.embedded import Server, hold
 
 SAMPLE_CUSTOMERS, SAMPLE_SEED = 20_000, 7
 _HEALTHY_SECONDS = 240
+_JOURNEYS_SECONDS = 60
 _DEMO_SECONDS = 300
 _STOP_SECONDS = 15
 _LOOK_SECONDS = 1.0
@@ -53,8 +54,10 @@ class Interrupts:
         self._is_stopping = False
 
     def install(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._take)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's wish stands
+            signal.signal(signal.SIGHUP, self._take)
 
     def _take(self, *_: object) -> None:
         self.count += 1
@@ -121,10 +124,13 @@ class _Launch:
             self._airflow.start()
             record(self._airflow.list_pids())
             journeys = self._read_journeys()
-            self._wait(self._airflow.is_healthy, _HEALTHY_SECONDS, "Airflow is not healthy")
+            self._require(self._airflow.is_healthy, _HEALTHY_SECONDS, "Airflow is not healthy")
         with report.step("journeys") as tell:
-            self._wait(lambda: self._airflow.has_read(journeys, started_at), 90, "the journeys did not show up")
-            tell(", ".join(sorted(self._airflow.list_dags())) or "none")
+            self._wait(lambda: self._airflow.has_read(journeys, started_at), _JOURNEYS_SECONDS)
+            shown = sorted(self._airflow.list_dags())
+            tell(", ".join(shown) or "none")
+        for missing in sorted(set(journeys) - set(shown)):
+            report.warn(f"{missing} does not show up in Airflow yet. See {self._home / 'logs/dag-processor.log'}.")
         report.say(f"  healthy after {time.monotonic() - self._began:.0f} s")
         for error in self._airflow.list_import_errors():
             report.warn(f"{error['filename']} can't be read; the UI shows why, and so does: .venv/bin/retention check")
@@ -159,7 +165,7 @@ class _Launch:
                 tell(f"{rows['customers']:,} invented customers, {rows['orders']:,} orders")
         if self._airflow.is_migrating:
             with self._report.step("Airflow's database"):
-                self._wait(self._airflow.finish_migration, _HEALTHY_SECONDS, "Airflow's database was not migrated")
+                self._require(self._airflow.finish_migration, _HEALTHY_SECONDS, "Airflow's database is not migrated")
         return engine
 
     def _read_journeys(self) -> dict:
@@ -168,16 +174,21 @@ class _Launch:
 
         return load(read_files(database.ROOT / "include")).versions
 
-    def _wait(self, is_so: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    def _wait(self, is_so: Callable[[], bool], seconds: float) -> bool:
+        """Whether it came about in time. Raises LaunchError when one of Airflow's parts ends meanwhile."""
         deadline = time.monotonic() + seconds
         while True:
             self._airflow.require_all_running()
             with contextlib.suppress(NoAnswer):
                 if is_so():
-                    return
+                    return True
             if time.monotonic() > deadline:
-                raise LaunchError(f"{otherwise} after {seconds:.0f} s. See {self._home / 'logs'}.")
+                return False
             time.sleep(0.25)
+
+    def _require(self, is_so: Callable[[], bool], seconds: float, otherwise: str) -> None:
+        if not self._wait(is_so, seconds):
+            raise LaunchError(f"{otherwise} after {seconds:.0f} s. Look at {self._home / 'logs'}, and start again.")
 
     def _show_demo(self, engine: Engine, journeys: dict) -> None:
         """One finished cohort for newcomers, once: a later start finds its run and leaves it."""
@@ -198,9 +209,10 @@ class _Launch:
                 tell(run["state"] if run["state"] in ("success", "failed") else f"{over} of {known} tasks")
                 return run["state"] in ("success", "failed")
 
-            self._wait(is_over, _DEMO_SECONDS, f"the first cohort's run {DEMO_JOURNEY} / {DEMO_RUN} did not end")
-        if run["state"] == "failed":
-            self._report.warn(f"its run failed: look at {DEMO_JOURNEY} / {DEMO_RUN} in the UI, and clear what is red.")
+            is_done = self._wait(is_over, _DEMO_SECONDS)
+        if not is_done or run["state"] == "failed":
+            word = "failed" if is_done else "takes long"
+            self._report.warn(f"its run {word}: see {DEMO_JOURNEY} / {DEMO_RUN} in the UI.")
         cohort_at = datetime.fromisoformat(run["conf"]["cohort_at"])
         self._report.say(*[f"  {line}" for line in tell_outcome(engine, version.journey, cohort_at)])
 
@@ -231,11 +243,13 @@ class _Launch:
         """In reverse order. Tasks under way may finish for some seconds; a second Ctrl-C spares them that."""
         self._interrupts.begin_stopping()
         hurried = self._interrupts.is_hurried
-        with self._report.step("stopping (Ctrl-C again to hurry)"):
+        self._report.say("", "stopping; Ctrl-C again to hurry")
+        with self._report.step("Airflow"):
             if self._airflow is not None:
                 self._airflow.stop(_STOP_SECONDS, hurried)
             end_processes(list_descendants, seconds=3, is_hurried=hurried)
-            if self._server is not None:
+        if self._server is not None:
+            with self._report.step("Postgres"):
                 self._server.release()
         left = list_descendants()
         if left:

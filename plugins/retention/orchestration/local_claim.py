@@ -19,6 +19,8 @@ from retention.orchestration.local_processes import end_processes, list_leftover
 from retention.orchestration.local_report import Report
 from retention.orchestration.local_settings import HOST, MARKER
 
+_LEFTOVER_SECONDS = 10
+
 
 @dataclass
 class Claim:
@@ -82,7 +84,7 @@ def _end_leftovers(earlier: dict, report: Report) -> None:
 
     if list_living():
         with report.step("an earlier run was killed: ending what it left") as tell:
-            tell(f"{end_processes(list_living, seconds=10)} processes")
+            tell(f"{end_processes(list_living, seconds=_LEFTOVER_SECONDS)} processes")
 
 
 def require_free_port(port: int) -> None:
@@ -117,9 +119,20 @@ def _name_user(port: int) -> str:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
                 process = psutil.Process(connection.pid)
-                with contextlib.suppress(psutil.Error):
-                    if MARKER in process.environ() or "airflow api_server" in process.name():
-                        home = process.environ().get("RETENTION_HOME", "an unknown folder")
-                        return f"another `make run` (data in {home})"
+                home = _find_home(process)
+                if home is not None:
+                    return f"another `make run` (data in {home})"
                 return f"another program (process {process.pid}, {process.name()})"
     return "another program"
+
+
+def _find_home(process: psutil.Process) -> str | None:
+    """The data folder of the `make run` that `process` is part of, if it is of one."""
+    with contextlib.suppress(psutil.Error, OSError):
+        parent = process.parent()
+        # Airflow's api-server wipes its own environment; its sisters keep theirs.
+        for one in [process, *(parent.children() if parent and parent.pid != 1 else [])]:
+            with contextlib.suppress(psutil.Error, OSError):
+                if MARKER in (environment := one.environ()):
+                    return environment.get("RETENTION_HOME", "an unknown folder")
+    return None

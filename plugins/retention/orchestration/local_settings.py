@@ -88,7 +88,10 @@ def metadata_url(url: str, *, is_embedded: bool) -> str:
 def airflow_environment(
     home: Path, *, url: str, airflow_url: str, port: int, run_id: str, dags: Path
 ) -> dict[str, str]:
-    """The whole environment of Airflow's parts and of the tasks in them. `url`: our database, `airflow_url`: Airflow's."""
+    """The whole environment of Airflow's parts and of the tasks in them.
+
+    `url` is the address of our database, `airflow_url` that of Airflow's; `run_id` marks what belongs to this run.
+    """
     keys = load_secrets(home)
     folder = home / "airflow"
     settings = {
