@@ -38,19 +38,21 @@ When = Annotated[str | None, typer.Option("--date", help="A day (2026-12-01) or 
 
 def main() -> None:
     """Run a command; what a person can act on ends in one readable text and exit code 1, never in a traceback."""
-    from sqlalchemy.exc import DBAPIError
-
     try:
         app()
     except RetentionError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
-    except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0]
-        print(f"database: {reason}. Nothing was half done; try again, and see `retention status`.", file=sys.stderr)
-        raise SystemExit(1) from None
     except BrokenPipeError:
         sys.stderr.close()
+        raise SystemExit(1) from None
+    except Exception as error:
+        # The database's own complaints; told apart without importing SQLAlchemy, which light commands do without.
+        complaint = getattr(error, "orig", None)
+        if complaint is None:
+            raise
+        reason = str(complaint).strip().splitlines()[0]
+        print(f"database: {reason}. Every step is one transaction: it is safe to try again.", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -1,6 +1,10 @@
--- How many batches of a step are still to be delivered, by channel and wave.
-select channel, wave, count(*) as batches
-from batches
-where cohort_id = :cohort_id and step = :step and state in ('ready', 'sending', 'unknown')
-group by channel, wave
-order by channel, wave
+-- How many batches of a step are still to be delivered in each wave, on the channel that has most of them.
+select wave, max(batches) as most
+from (
+    select wave, channel, count(*) as batches
+    from batches
+    where cohort_id = :cohort_id and step = :step and state in ('ready', 'sending', 'unknown')
+    group by wave, channel
+) as by_channel
+group by wave
+order by wave

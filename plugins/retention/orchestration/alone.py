@@ -64,8 +64,8 @@ def run_cohort(
             waiting.append(f"{step.id} due {say_moment(moment, pinned.journey, now)}")
             continue
         planned = plan(engine, entered.cohort_id, step.id, is_stopped=is_stopped, clock=clock)
-        for channel, shards in planned.shards.items():
-            for shard in shards:
+        for channel in step.send.order:
+            for shard in planned.shards:
                 deliver(
                     engine, entered.cohort_id, step.id, channel, **shard,
                     is_stopped=is_stopped, clock=clock, on_progress=on_progress,

@@ -6,7 +6,7 @@ the caller's; a test cohort that is `on_time` pretends that every step runs at i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -40,10 +40,13 @@ def quiet(line: str) -> None:
 
 @dataclass(frozen=True)
 class Planned:
-    """A step's decisions as counts, and per channel the shards that are to be delivered (ids only)."""
+    """A step's decisions as counts, and the shards its batches are dealt into: [{wave, shard, of}].
+
+    The same shards serve every channel; there is always one, so that a step without messages is delivered, too.
+    """
 
     decided: list[Decided]
-    shards: dict[str, list[dict]]
+    shards: list[dict]
 
 
 def enroll(
@@ -114,16 +117,21 @@ def plan(
     """
     version = pinned_version(engine, cohort_id)
     if not _has_step(version, step_id):
-        return Planned([], {})
+        return Planned([], _deal([]))
     now = step_clock(engine, version, cohort_id, step_id, clock)()
     with engine.begin() as conn:
         decided = plan_step(conn, version, cohort_id, step_id, now=now, is_stopped_by_file=is_stopped)
         open_batches = run(conn, "plan/count_open_batches", cohort_id=cohort_id, step=step_id).all()
-    shards = {}
-    for channel, wave, count in open_batches:
-        of = min(MAX_SHARDS, -(-count // BATCHES_A_SHARD))
-        shards.setdefault(channel, []).extend({"wave": wave, "shard": shard, "of": of} for shard in range(of))
-    return Planned(decided, shards)
+    return Planned(decided, _deal(open_batches))
+
+
+def _deal(open_batches: Sequence[tuple[int, int]]) -> list[dict]:
+    """Shards for (wave, batches of the channel that has most)."""
+    shards = []
+    for wave, most in open_batches or [(0, 1)]:
+        of = min(MAX_SHARDS, -(-most // BATCHES_A_SHARD))
+        shards += [{"wave": wave, "shard": shard, "of": of} for shard in range(of)]
+    return shards
 
 
 def deliver(

@@ -58,3 +58,8 @@ def contents_in_flight(conn: Connection, journey: str) -> list[tuple[dict[str, s
     return [
         (conn.scalar(select(journey_versions.c.content).where(journey_versions.c.version_id == v)), n) for v, n in rows
     ]
+
+
+def journeys_in_flight(conn: Connection) -> list[str]:
+    """The journeys that have unfinished cohorts."""
+    return list(conn.scalars(select(cohorts.c.journey).where(cohorts.c.status != "settled").distinct()))

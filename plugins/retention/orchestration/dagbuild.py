@@ -1,0 +1,116 @@
+"""Makes Airflow DAGs of plans. The only place where their shape is put into Airflow's words."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup, TriggerRule
+
+from retention.errors import AudienceError, BooksOpen, CohortHeld, ConfigError, RetryLater
+from retention.orchestration.dagplan import DagPlan, StepPlan, plan_dag, pool_of
+from retention.orchestration.desk import lay_out
+from retention.orchestration.operators import (
+    DeliverOperator,
+    EnrollOperator,
+    PlanOperator,
+    SettleOperator,
+    WaitOperator,
+)
+from retention.orchestration.timetable import JourneyTimetable
+
+log = logging.getLogger(__name__)
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule([ConfigError, CohortHeld, AudienceError, BooksOpen], RetryAction.FAIL, reason="a person has to act"),
+        RetryRule(RetryLater, RetryAction.RETRY, timedelta(minutes=1), reason="the provider was busy"),
+    ]
+)
+
+PARAMS = {
+    "cohort_at": Param(
+        None,
+        type=["null", "string"],
+        title="Cohort's moment",
+        description="Empty: this run's own. Or 2026-12-01T06:00, in the journey's time zone. An existing cohort is joined.",
+    ),
+    "mode": Param(
+        None, type=["null", "string"], enum=[None, "test"], title="Mode", description="test: to the outbox only."
+    ),
+    "on_time": Param(
+        False,
+        type="boolean",
+        title="Pretend to be on time",
+        description="Tests only: every step runs at once, as if at its due moment.",
+    ),
+    "approve_size": Param(
+        False, type="boolean", title="Approve its size", description="Lets in a cohort far above the usual size."
+    ),
+}
+
+
+def build_dags(include: Path) -> dict[str, DAG]:
+    """The DAGs of all journeys below `include/`, by id. Never raises: an error here would stale every DAG of the file."""
+    dags = {}
+    try:
+        sheets, _ = lay_out(include)
+    except Exception:
+        log.exception("journeys could not be read")
+        return dags
+    for name, sheet in sheets.items():
+        try:
+            dags[name] = build_dag(plan_dag(sheet.version, sheet.problems, sheet.in_flight), include)
+        except Exception:
+            log.exception("no DAG could be built of journey %s", name)
+    return dags
+
+
+def build_dag(plan: DagPlan, include: Path) -> DAG:
+    """One journey's DAG: enroll → per step (wait → plan → deliver) → settle. A step that fails holds up no other."""
+    zone = ZoneInfo(plan.timezone)
+    dag = DAG(
+        plan.dag_id,
+        dag_display_name=f"{plan.title} ({plan.dag_id})",
+        description=plan.title,
+        doc_md=plan.words,
+        schedule=JourneyTimetable(plan.schedule, timezone=plan.timezone, look_back=plan.look_back),
+        start_date=datetime.combine(plan.starts_on, datetime.min.time(), tzinfo=zone),
+        catchup=True,
+        max_active_runs=plan.max_active_runs,
+        tags=list(plan.tags),
+        params=PARAMS,
+        default_args={
+            "owner": plan.owner,
+            "retries": 3,
+            "retry_delay": timedelta(seconds=30),
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": timedelta(minutes=10),
+            "retry_policy": RETRY_POLICY,
+        },
+    )
+    with dag:
+        enroll = EnrollOperator(task_id="enroll", journey=plan.dag_id, include=str(include))
+        settle = SettleOperator(task_id="settle", trigger_rule=TriggerRule.ALL_DONE, retries=0)
+        for step in plan.steps:
+            _add_step(step, include, enroll, settle)
+    return dag
+
+
+def _add_step(step: StepPlan, include: Path, enroll: EnrollOperator, settle: SettleOperator) -> None:
+    with TaskGroup(step.step_id, tooltip=step.tooltip):
+        wait = WaitOperator(task_id="wait", step=step.step_id)
+        plan = PlanOperator(task_id="plan", step=step.step_id, include=str(include))
+        enroll >> wait >> plan >> settle
+        for channel in step.channels:
+            deliver = DeliverOperator.partial(
+                task_id=f"deliver_{channel}",
+                step=step.step_id,
+                channel=channel,
+                include=str(include),
+                pool=pool_of(channel),
+                map_index_template="{{ shard_name }}",
+            ).expand(shard=plan.output)
+            deliver >> settle

@@ -1,0 +1,129 @@
+"""The tasks of a journey's DAG. Each calls one function of `cohort` with ids; no customer data goes through XCom."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk import BaseOperator
+
+from retention.errors import BooksOpen
+
+log = logging.getLogger(__name__)
+
+
+class EnrollOperator(BaseOperator):
+    """Takes in the run's cohort; XCom: the counts, with `cohort_id` for the other tasks."""
+
+    def __init__(self, *, journey: str, include: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.journey, self.include = journey, include
+
+    def execute(self, context: Any) -> dict:
+        from retention.orchestration import cohort
+        from retention.orchestration.desk import pick_version
+        from retention.store.database import connect
+
+        engine, params = connect(), context["params"]
+        version = pick_version(Path(self.include), self.journey, engine)
+        entered = cohort.enroll(
+            engine,
+            version,
+            find_moment(params, context["dag_run"], version.journey.zone),
+            mode=params.get("mode"),
+            is_on_time=bool(params.get("on_time")),
+            is_size_approved=bool(params.get("approve_size")),
+            actor=f"Airflow run {context['dag_run'].run_id}",
+            on_progress=log.info,
+        )
+        log.info("%s", entered)
+        return entered.as_dict()
+
+
+class WaitOperator(BaseOperator):
+    """Waits, without a worker, for the step's due moment; not at all when it is past or the cohort pretends so."""
+
+    def __init__(self, *, step: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.step = step
+
+    def execute(self, context: Any) -> None:
+        from retention.orchestration import cohort
+        from retention.store.database import connect
+
+        due_at = cohort.due_at(connect(), pull_cohort(context), self.step)
+        if due_at is not None and due_at > cohort.read_clock():
+            log.info("waiting for %s", due_at.isoformat())
+            self.defer(trigger=DateTimeTrigger(moment=due_at, end_from_trigger=True), method_name="execute")
+
+
+class PlanOperator(BaseOperator):
+    """Decides the step for everybody; XCom: the shards to deliver."""
+
+    def __init__(self, *, step: str, include: str, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.step, self.include = step, include
+
+    def execute(self, context: Any) -> list[dict]:
+        from retention.orchestration import cohort
+        from retention.orchestration.desk import is_stopped_by_file
+        from retention.store.database import connect
+
+        is_stopped = is_stopped_by_file(Path(self.include), self.dag_id)
+        planned = cohort.plan(connect(), pull_cohort(context), self.step, is_stopped=is_stopped)
+        for it in planned.decided:
+            log.info("%s/%s: %s %s %d", it.step, it.channel, it.decision, it.reason or "", it.count)
+        return planned.shards
+
+
+class DeliverOperator(BaseOperator):
+    """Hands over one shard of the step's batches on one channel."""
+
+    def __init__(self, *, step: str, channel: str, include: str, shard: dict, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.step, self.channel, self.include, self.shard = step, channel, include, shard
+
+    def execute(self, context: Any) -> None:
+        from retention.orchestration import cohort
+        from retention.orchestration.desk import is_stopped_by_file
+        from retention.store.database import connect
+
+        context["shard_name"] = f"{self.shard['shard'] + 1} of {self.shard['of']}"
+        is_stopped = is_stopped_by_file(Path(self.include), self.dag_id)
+        handled = cohort.deliver(
+            connect(), pull_cohort(context), self.step, self.channel,
+            **self.shard, is_stopped=is_stopped, on_progress=log.info,
+        )  # fmt: skip
+        for it in handled:
+            log.info("%s/%s: %s %s %d", it.step, it.channel, it.outcome, it.reason or "", it.count)
+
+
+class SettleOperator(BaseOperator):
+    """Closes the cohort's books, or fails and says what is missing: the run is only as green as its books."""
+
+    def execute(self, context: Any) -> None:
+        from retention.orchestration import cohort
+        from retention.store.database import connect
+
+        cohort.settle(connect(), pull_cohort(context))
+
+
+def pull_cohort(context: Any) -> int:
+    """The id of this run's cohort. Raises BooksOpen when `enroll` has not finished."""
+    entered = context["ti"].xcom_pull(task_ids="enroll")
+    if not entered:
+        raise BooksOpen("enroll has not finished: see its log, mend what it says, then clear `enroll`.")
+    return entered["cohort_id"]
+
+
+def find_moment(params: Any, dag_run: Any, zone: ZoneInfo) -> datetime:
+    """The cohort's moment: the param `cohort_at` (in the journey's zone if it names none), else the run's own."""
+    given = params.get("cohort_at")
+    if not given:
+        return dag_run.logical_date or dag_run.run_after
+    moment = datetime.fromisoformat(given)
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
