@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from retention.errors import ConfigError, RetentionError
+from retention.errors import ConfigError, Problem, RetentionError
 
 if TYPE_CHECKING:
     from retention.journey.load import Version, Workspace
@@ -93,6 +93,13 @@ def _include() -> Path:
     return ROOT / "include"
 
 
+def _problems() -> list[Problem]:
+    """Every mistake in the files; with a database at hand also steps that people in flight would miss."""
+    from retention.orchestration.desk import lay_out
+
+    return lay_out(_include())[1]
+
+
 def _workspace() -> Workspace:
     from retention.journey.files import read_files
     from retention.journey.load import load
@@ -161,8 +168,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Read all journeys, templates and audiences; print every mistake with file, line and remedy."""
-    workspace = _workspace()
-    problems = workspace.problems
+    problems, names = _problems(), sorted(_workspace().versions)
     if paths:
         wanted = [path.resolve() for path in paths]
         for path in wanted:
@@ -175,7 +181,7 @@ def check(
     if as_json:
         _dump(
             {
-                "journeys": sorted(workspace.versions),
+                "journeys": names,
                 "problems": [vars(p) | {"text": str(p)} for p in problems],
             }
         )
@@ -184,17 +190,20 @@ def check(
             print(problem)
         print(f"\n{len(problems)} {'problem' if len(problems) == 1 else 'problems'}.", file=sys.stderr)
     else:
-        print(f"All right: {', '.join(sorted(workspace.versions)) or 'no journeys'}.")
+        print(f"All right: {', '.join(names) or 'no journeys'}.")
     if problems:
         raise typer.Exit(1)
 
 
 @app.command()
-def new(journey: JourneyName) -> None:
+def new(
+    journey: JourneyName,
+    audience: Annotated[str, typer.Option(help="Who enters: a file in include/sql/audiences.")] = "birthday_in_3_days",
+) -> None:
     """Write a commented journey and templates to start from."""
     from retention.journey.starter import starter
 
-    written = starter(journey)
+    written = starter(journey, audience=audience, starts_on=_now().astimezone(SHANGHAI).date())
     for path in written:
         if (_include() / path).exists():
             _fail(f"include/{path}: it is there already. Choose another name, or edit it.")

@@ -205,7 +205,7 @@ def test_the_second_step_carries_the_same_code(world, enter):
         deliver(world, cohort_id, step, at)
     assert world.count("coupons") == 1
     ((code, valid_until),) = world.rows("select code, valid_until from coupons")
-    assert valid_until == GREETING + timedelta(days=7)
+    assert valid_until == shanghai("2026-12-08 23:59:59")  # the last day counts whole
     texts = [text for (text,) in world.rows("select text from outbox")]
     assert len(texts) == 2 and all(code in text for text in texts)
 

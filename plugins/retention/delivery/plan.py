@@ -94,7 +94,7 @@ def plan_step(
         batch_sizes=json.dumps(BATCH_SIZES),
         coupon_kind=coupon.kind if coupon else None,
         coupon_value=coupon.value if coupon else None,
-        coupon_valid_until=due_at + coupon.valid if coupon else None,
+        coupon_valid_until=journey.coupon_valid_until(coupon, due_at) if coupon else None,
     )
     return count_decisions(conn, cohort_id, step_id)
 

@@ -6,18 +6,17 @@ Knows no Airflow. Reads the database only where one is named, never starts one, 
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from retention.errors import ConfigError, Problem
+from retention.errors import ConfigError, Problem, RetentionError
 from retention.journey.check import check_changes
 from retention.journey.files import read_files
 from retention.journey.load import Version, load, load_version
-from retention.store.database import connect
+from retention.store.database import connect, is_at_hand
 from retention.store.versions import contents_in_flight, journeys_in_flight, last_content
 
 log = logging.getLogger(__name__)
@@ -89,7 +88,7 @@ def _missing(journey: str) -> Problem:
 
 
 def _find_engine() -> Engine | None:
-    return connect() if os.environ.get("RETENTION_DATABASE_URL") else None
+    return connect() if is_at_hand() else None
 
 
 def _ask(question, engine: Engine | None, *arguments):
@@ -98,7 +97,7 @@ def _ask(question, engine: Engine | None, *arguments):
         return None
     try:
         return question(engine, *arguments)
-    except (SQLAlchemyError, ConfigError) as error:
+    except (SQLAlchemyError, RetentionError) as error:
         log.warning("journeys are read without the database: %s", type(error).__name__)
         return None
 

@@ -38,6 +38,12 @@ def database_url() -> str:
     return f"postgresql+psycopg://{rest}"
 
 
+def is_at_hand() -> bool:
+    """Whether a database is named, or the embedded one runs already: what only looks on should not start a server."""
+    running = home() / "postgres" / "data" / "postmaster.pid"
+    return bool(os.environ.get("RETENTION_DATABASE_URL")) or running.exists()
+
+
 @cache
 def _embedded_url(database: str) -> str:
     from retention.store.embedded import hold
