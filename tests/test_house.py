@@ -161,7 +161,7 @@ def test_every_journey_key_is_documented():
     text = docs()
     for block in (models.Journey, models.Entry, models.Goal, models.Coupon, models.Send, models.Step):
         for key in block.model_fields:
-            assert re.search(rf"`{key}`|^\s*(- )?{key}:", text, re.M), f"{block.__name__}.{key} is not in the docs"
+            assert re.search(rf"`{key}`|(^|[{{,])\s*(- )?{key}:", text, re.M), f"{block.__name__}.{key} is not in the docs"
 
 
 def test_every_channel_reason_and_variable_is_documented():

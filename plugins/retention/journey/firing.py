@@ -32,3 +32,11 @@ def next_moment(journey: Journey, now: datetime) -> datetime:
     first = datetime(journey.starts_on.year, journey.starts_on.month, journey.starts_on.day, tzinfo=journey.zone)
     after = max(now.astimezone(journey.zone), first - timedelta(seconds=1))
     return croniter(journey.schedule, after).get_next(datetime)
+
+
+def moments_between(journey: Journey, start: datetime, end: datetime) -> list[datetime]:
+    """The scheduled moments after `start` and before `end`, in order."""
+    found, cron = [], croniter(journey.schedule, start.astimezone(journey.zone))
+    while (moment := cron.get_next(datetime)) < end:
+        found.append(moment)
+    return found

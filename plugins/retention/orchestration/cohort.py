@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
@@ -17,7 +17,7 @@ from retention.delivery.channels import OutboxProvider
 from retention.delivery.deliver import Errand, Handled, deliver_step
 from retention.delivery.plan import Decided, fetch_cohort, plan_step
 from retention.errors import CohortHeld
-from retention.insight.books import close_books
+from retention.insight.books import close_books, find_gaps
 from retention.journey.load import Version, load_version
 from retention.store.queries import run
 from retention.store.versions import content_of_cohort
@@ -27,6 +27,7 @@ Progress = Callable[[str], None]
 
 MAX_SHARDS = 8
 BATCHES_A_SHARD = 20
+LONGEST_TURN = timedelta(minutes=10)
 
 
 def read_clock() -> datetime:
@@ -106,6 +107,21 @@ def due_at(engine: Engine, cohort_id: int, step_id: str) -> datetime | None:
     if cohort.is_on_time or not _has_step(version, step_id):
         return None
     return version.journey.due_at(version.journey.step(step_id), cohort.cohort_at)
+
+
+def is_turn(engine: Engine, cohort_id: int, step_id: str, *, clock: Clock = read_clock) -> bool:
+    """Whether the steps due before this one are through, for a test that pretends to be on time.
+
+    Real time keeps steps in order by itself. After LONGEST_TURN the step goes on, whatever became of the others.
+    """
+    version = pinned_version(engine, cohort_id)
+    with engine.connect() as conn:
+        cohort = fetch_cohort(conn, cohort_id)
+        if not _has_step(version, step_id) or clock() > cohort.created_at + LONGEST_TURN:
+            return True
+        mine = version.journey.step(step_id).at.offset
+        unfinished = {step for step, *_ in find_gaps(conn, version, cohort_id)}
+    return not any(step.at.offset < mine and step.id in unfinished for step in version.journey.steps)
 
 
 def plan(

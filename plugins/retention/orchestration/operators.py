@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger, TimeDeltaTrigger
 from airflow.sdk import BaseOperator
 
 from retention.errors import BooksOpen
+from retention.journey.firing import moments_between
 
 log = logging.getLogger(__name__)
+
+FINISHED = ("success", "failed", "upstream_failed", "skipped", "removed")
+LOOK_AGAIN = timedelta(seconds=3)
+LONGEST_TURN = timedelta(minutes=30)
+"""How long a day waits for earlier days to enroll, in case one of them hangs."""
 
 
 class EnrollOperator(BaseOperator):
@@ -23,13 +29,15 @@ class EnrollOperator(BaseOperator):
         super().__init__(**kwargs)
         self.journey, self.include = journey, include
 
-    def execute(self, context: Any) -> dict:
+    def execute(self, context: Any, event: Any = None) -> dict:
         from retention.orchestration import cohort
         from retention.orchestration.desk import pick_version
         from retention.store.database import connect
 
         engine, params = connect(), context["params"]
         version = pick_version(Path(self.include), self.journey, engine)
+        if not params.get("cohort_at"):
+            self._take_turns(context, version.journey)
         entered = cohort.enroll(
             engine,
             version,
@@ -43,22 +51,44 @@ class EnrollOperator(BaseOperator):
         log.info("%s", entered)
         return entered.as_dict()
 
+    def _take_turns(self, context: Any, journey: Any) -> None:
+        """Let earlier days go first: of somebody whom two windows cover, the earlier cohort is the right one.
+
+        After an outage several days are made up at once. Only runs that are about to enroll are waited for: one that
+        failed, or is held, holds up nobody.
+        """
+        from retention.orchestration import cohort
+
+        moment, run = context["dag_run"].logical_date, context["dag_run"]
+        if moment is None:
+            return
+        earlier = moments_between(journey, moment - journey.entry.window, moment)
+        states = context["ti"].get_task_states(dag_id=self.dag_id, task_ids=[self.task_id], logical_dates=earlier)
+        is_waiting = any(state not in FINISHED for tasks in states.values() for state in tasks.values())
+        if earlier and is_waiting and cohort.read_clock() < run.start_date + LONGEST_TURN:
+            log.info("an earlier day's cohort enters first")
+            self.defer(trigger=TimeDeltaTrigger(LOOK_AGAIN), method_name="execute")
+
 
 class WaitOperator(BaseOperator):
-    """Waits, without a worker, for the step's due moment; not at all when it is past or the cohort pretends so."""
+    """Waits, without a worker, for the step's due moment; a cohort that pretends to be on time only for its earlier steps."""
 
     def __init__(self, *, step: str, **kwargs: Any):
         super().__init__(**kwargs)
         self.step = step
 
-    def execute(self, context: Any) -> None:
+    def execute(self, context: Any, event: Any = None) -> None:
         from retention.orchestration import cohort
         from retention.store.database import connect
 
-        due_at = cohort.due_at(connect(), pull_cohort(context), self.step)
+        engine, cohort_id = connect(), pull_cohort(context)
+        due_at = cohort.due_at(engine, cohort_id, self.step)
         if due_at is not None and due_at > cohort.read_clock():
             log.info("waiting for %s", due_at.isoformat())
             self.defer(trigger=DateTimeTrigger(moment=due_at, end_from_trigger=True), method_name="execute")
+        if due_at is None and not cohort.is_turn(engine, cohort_id, self.step):
+            log.info("the steps before this one come first")
+            self.defer(trigger=TimeDeltaTrigger(LOOK_AGAIN), method_name="execute")
 
 
 class PlanOperator(BaseOperator):
