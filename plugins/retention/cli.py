@@ -31,6 +31,13 @@ app = typer.Typer(
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 """The zone of moments that belong to no single journey."""
 
+REFUSALS = {
+    "backlog": "occasions older than the window: recorded, nobody is written to",
+    "reenter_after": "entered not long ago",
+    "same_address": "somebody with the same address entered not long ago",
+    "max_per_day": "over the day's limit",
+}
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 JourneyName = Annotated[str, typer.Argument(help="The journey's id: its file's name without .yaml.")]
 When = Annotated[str | None, typer.Option("--date", help="A day (2026-12-01) or a moment (2026-12-01T06:00+08:00).")]
@@ -240,7 +247,8 @@ def plan(
     if entered.held:
         _say(f"It would be held: {entered.held}")
     if entered.refused:
-        _say("not taken in: " + ", ".join(f"{count} {reason}" for reason, count in entered.refused.items()))
+        said = [f"{count} {reason} ({REFUSALS[reason]})" for reason, count in entered.refused.items()]
+        _say("not taken in: " + ", ".join(said))
     _say("", _decisions_table(shown.decided))
     _say("Later steps are decided as if nothing happened in between and every message arrived.")
     if shown.sms["messages"]:

@@ -95,12 +95,14 @@ def enter_cohort(
         return entered
 
     is_draining = journey.status != "active"
-    named = 0 if is_draining else _fetch_candidates(conn, version, cohort_at, mode)
-    if is_draining:
-        _make_candidate_tables(conn)
+    _make_candidate_tables(conn)
+    fresh, older = (0, 0) if is_draining else _fetch_candidates(conn, version, cohort_at, mode)
     _judge(conn, version, cohort_at, mode)
     candidates = conn.scalar(text("select count(*) from judged where reason is null")) or 0
-    on_progress(f"audience {journey.audience}: {named} named, {candidates} would enter")
+    on_progress(
+        f"audience {journey.audience}: {fresh} named within the window, {candidates} would enter"
+        + (f"; {older} occasions of the time before" if older else "")
+    )
 
     limit = journey.entry.hold_above or _usual_limit(conn, journey.journey, cohort_at, mode)
     is_held = limit is not None and candidates > limit and not is_size_approved
@@ -141,10 +143,9 @@ def _make_candidate_tables(conn: Connection) -> None:
         conn.execute(text(f"create temporary table {table} (customer_id text, occurrence text) on commit drop"))
 
 
-def _fetch_candidates(conn: Connection, version: Version, cohort_at: datetime, mode: str) -> int:
-    """Fill audience_fresh, and audience_backlog where the journey starts or ramps; the number of rows named."""
+def _fetch_candidates(conn: Connection, version: Version, cohort_at: datetime, mode: str) -> tuple[int, int]:
+    """Fill audience_fresh, and audience_backlog where the journey starts or ramps; the number of rows in each."""
     journey = version.journey
-    _make_candidate_tables(conn)
     window_start = cohort_at - journey.entry.window
 
     def fetch(start: datetime, into: str) -> int:
@@ -158,19 +159,20 @@ def _fetch_candidates(conn: Connection, version: Version, cohort_at: datetime, m
             into=into,
         )
 
-    named = fetch(window_start, "audience_fresh")
+    fresh = fetch(window_start, "audience_fresh")
     is_first = not conn.scalar(
         select(func.count()).where(cohorts.c.journey == journey.journey, cohorts.c.mode == mode)
     )
-    if is_first or journey.entry.backlog == "ramp":
-        named += fetch(cohort_at - ALL_TIME, "audience_backlog")
-        conn.execute(
-            text(
-                "delete from audience_backlog b using audience_fresh f"
-                " where (b.customer_id, b.occurrence) = (f.customer_id, f.occurrence)"
-            )
+    if not is_first and journey.entry.backlog != "ramp":
+        return fresh, 0
+    fetch(cohort_at - ALL_TIME, "audience_backlog")
+    conn.execute(
+        text(
+            "delete from audience_backlog b using audience_fresh f"
+            " where (b.customer_id, b.occurrence) = (f.customer_id, f.occurrence)"
         )
-    return named
+    )
+    return fresh, conn.scalar(text("select count(*) from audience_backlog"))
 
 
 def _judge(conn: Connection, version: Version, cohort_at: datetime, mode: str) -> None:
