@@ -59,10 +59,11 @@ def enroll(
     is_on_time: bool = False,
     is_size_approved: bool = False,
     actor: str = "engine",
+    run_id: str | None = None,
     clock: Clock = read_clock,
     on_progress: Progress = quiet,
 ) -> Entered:
-    """Take in the cohort of this moment, or join the one that is there.
+    """Take in the cohort of this moment, or join the one that is there; `run_id` is the Airflow run that carries it.
 
     Raises CohortHeld when its size waits for an approval (the cohort is on record as held), AudienceError.
     """
@@ -78,6 +79,8 @@ def enroll(
             actor=actor,
             on_progress=on_progress,
         )
+        if run_id:
+            run(conn, "entry/remember_run", run_id=run_id, cohort_id=entered.cohort_id, now=clock())
     if entered.held:
         raise CohortHeld(entered.held)
     return entered

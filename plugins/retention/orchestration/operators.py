@@ -46,6 +46,7 @@ class EnrollOperator(BaseOperator):
             is_on_time=bool(params.get("on_time")),
             is_size_approved=bool(params.get("approve_size")),
             actor=f"Airflow run {context['dag_run'].run_id}",
+            run_id=context["dag_run"].run_id,
             on_progress=log.info,
         )
         log.info("%s", entered)

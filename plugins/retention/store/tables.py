@@ -247,6 +247,18 @@ cohorts = Table(
     comment="The customers who entered one journey at one scheduled moment; one Airflow run carries one cohort.",
 )
 
+cohort_runs = Table(
+    "cohort_runs",
+    metadata,
+    Column("journey", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("cohort_id", BigInteger, ForeignKey("cohorts.cohort_id"), nullable=False),
+    _instant("joined_at"),
+    PrimaryKeyConstraint("journey", "run_id"),
+    Index("ix_cohort_runs_cohort_id", "cohort_id"),
+    comment="Which Airflow runs carried a cohort: the one that made it, and those that joined it.",
+)
+
 enrollments = Table(
     "enrollments",
     metadata,
@@ -286,6 +298,7 @@ entry_refusals = Table(
     _one_of("reason", ("backlog", "reenter_after", "same_address", "max_per_day")),
     # A reason is written down once per occurrence, not once a day.
     UniqueConstraint("mode", "journey", "customer_id", "occurrence", "reason"),
+    Index("ix_entry_refusals_cohort_id", "cohort_id"),
     comment="Who the audience named and the journey did not take in, and why.",
 )
 
