@@ -41,7 +41,7 @@ def look_ahead(engine: Engine, version: Version, now: datetime) -> list[str]:
         cohort = find_cohort(conn, journey.journey, moment, "live") or find_cohort(
             conn, journey.journey, moment, "test"
         )
-    state = "has entered" if cohort else "has not entered yet"
+    state = "has entered" if cohort else "enters as soon as Airflow gets to it"
     lines = [f"today's cohort ({moment:%H:%M} {journey.timezone}) {state}"]
     for step in journey.steps:
         if step.retired:
