@@ -200,7 +200,7 @@ class _Launch:
             if run is None:
                 cohort_at = choose_demo_moment(version.journey, datetime.now(UTC))
                 conf = {"cohort_at": cohort_at.isoformat(), "mode": "test", "on_time": True}
-                airflow.api.start_run(DEMO_JOURNEY, DEMO_RUN, conf)
+                airflow.api.start_run(DEMO_JOURNEY, DEMO_RUN, cohort_at, conf)
                 run = {"conf": conf, "state": "queued"}
 
             def is_over() -> bool:
