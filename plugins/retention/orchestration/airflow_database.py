@@ -1,4 +1,4 @@
-"""Brings Airflow's own database to what is installed, and makes a pool a channel.
+"""Brings Airflow's own database to what is installed, creating it if it is missing, and makes a pool a channel.
 
 Run as a program of its own, for importing Airflow takes seconds:
 
@@ -10,6 +10,7 @@ Safe to repeat, also after it was killed.
 from __future__ import annotations
 
 from retention.journey.fields import CHANNELS
+from retention.store.migrate import create_database
 
 
 def list_pools() -> dict[str, str]:
@@ -24,6 +25,7 @@ def main() -> None:
     from airflow.models.pool import Pool
     from airflow.utils.db import upgradedb
 
+    create_database(conf.get("database", "sql_alchemy_conn"))
     upgradedb()
     for name, description in list_pools().items():
         # One that is there stays as its people have set it.

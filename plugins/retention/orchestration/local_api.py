@@ -53,7 +53,7 @@ class LocalAirflow:
             raise
 
     def start_run(self, dag_id: str, run_id: str, logical_at: datetime, conf: dict) -> None:
-        """Start a run. Airflow prefers tasks of earlier logical dates; where another run has this one, ours has none."""
+        """Start a run. Tasks of earlier logical dates go first; where another run has this date, ours has none."""
         path = f"/api/v2/dags/{quote(dag_id)}/dagRuns"
         body = {"dag_run_id": run_id, "conf": conf}
         try:

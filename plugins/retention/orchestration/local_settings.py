@@ -54,12 +54,13 @@ def load_secrets(home: Path) -> Secrets:
         "fernet_key": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
     }
     kept = Secrets(**{key: str(known.get(key, value)) for key, value in fresh.items()})
-    _write_private(path, json.dumps(vars(kept), indent=2))
-    _write_private(home / "airflow" / "passwords.json", json.dumps({USER: kept.password}))
+    write_private(path, json.dumps(vars(kept), indent=2))
+    write_private(home / "airflow" / "passwords.json", json.dumps({USER: kept.password}))
     return kept
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that this account alone can read, all at once."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     half = path.with_name(path.name + ".half")
     with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
