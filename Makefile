@@ -31,8 +31,8 @@ lock: .venv/.installed  ## write requirements.lock anew from pyproject.toml
 	@.venv/bin/uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--universal --python-version 3.11 -q -o requirements.lock
 
-reset:  ## throw away all local data (asks first)
-	@.venv/bin/retention reset
+reset: .venv/.installed  ## throw away all local data (asks first)
+	@.venv/bin/python -m retention.orchestration.local_reset
 
 clean:  ## remove .venv and caches; the data stays
 	rm -rf .venv .pytest_cache .hypothesis .ruff_cache

@@ -142,7 +142,7 @@ def test_prepare_writes_the_login_once_both_databases_are_ready(tmp_path, monkey
     monkeypatch.setattr(prepare, "migrate", lambda url: done.append(url))
     monkeypatch.setattr(prepare.airflow_database, "main", lambda: done.append("airflow"))
     monkeypatch.setenv("RETENTION_DATABASE_URL", "postgresql://x@y/z")
-    monkeypatch.setenv("RETENTION_ADMIN_PASSWORD", 'quo"te')
+    monkeypatch.setenv("AIRFLOW_ADMIN_PASSWORD", 'quo"te')
     path = tmp_path / "airflow/passwords.json"
     monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(path))
     prepare.main()

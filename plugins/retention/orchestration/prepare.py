@@ -3,7 +3,7 @@
     python -m retention.orchestration.prepare
 
 The service `init` of docker-compose.yaml. Reads `RETENTION_DATABASE_URL`, Airflow's own settings, and
-`RETENTION_ADMIN_PASSWORD`: the password of the user `admin`, if Airflow's simple users are in use.
+`AIRFLOW_ADMIN_PASSWORD`: the password of the user `admin`, if Airflow's simple users are in use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     migrate(database_url())
     airflow_database.main()
     path = os.environ.get("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE")
-    password = os.environ.get("RETENTION_ADMIN_PASSWORD")
+    password = os.environ.get("AIRFLOW_ADMIN_PASSWORD")
     if path and password:
         write_private(Path(path), json.dumps({USER: password}))
     print("both databases are ready")

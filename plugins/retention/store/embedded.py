@@ -104,6 +104,11 @@ class Server:
         finally:
             os.close(lock)
 
+    def is_running(self) -> bool:
+        """Whether the server's process lives, whoever holds it."""
+        lines = _read_lines(self._data / "postmaster.pid")
+        return bool(lines) and lines[0].isdigit() and _works_in(int(lines[0]), self._data)
+
     def __enter__(self) -> Self:
         return self
 
@@ -167,8 +172,7 @@ class Server:
         half.rename(self._data)
 
     def _stop(self) -> None:
-        lines = _read_lines(self._data / "postmaster.pid")
-        if lines and _works_in(int(lines[0]), self._data):
+        if self.is_running():
             self._run("pg_ctl", "-D", str(self._data), "stop", "-m", "fast", "-w", "-t", str(_STOP_SECONDS))
 
     def _run(self, program: str, *arguments: str) -> None:
