@@ -14,6 +14,8 @@
     │   ├── InDoubt                the request was written, the answer never came: never blindly sent again
     │   └── RequestRefused         the provider accepted nobody and will not (400): find the bad recipient
     └── LaunchError                `make run` can't start: a port in use, a program missing
+        ├── NoAnswer               the local Airflow does not answer (yet)
+        └── ApiRefused             the local Airflow answered with an error; carries the HTTP status
 
 No address, phone number, message body or key ever stands in a text: ids do.
 """
@@ -99,3 +101,15 @@ class RequestRefused(DeliveryError):
 
 class LaunchError(RetentionError):
     """`make run` can't start: a port in use, a program missing."""
+
+
+class NoAnswer(LaunchError):
+    """The local Airflow does not answer (yet)."""
+
+
+class ApiRefused(LaunchError):
+    """The local Airflow answered with an error; `status` is the HTTP status."""
+
+    def __init__(self, question: str, status: int, detail: str):
+        self.status = status
+        super().__init__(f"Airflow: {question} was refused ({status} {detail}). See the log of its api-server.")

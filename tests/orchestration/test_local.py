@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -450,3 +451,36 @@ def test_up_from_nothing_killed_and_started_again(tmp_path):
         hold(home).release()
     assert not is_running
     assert [process.pid for process in everything if not is_gone(process.pid)] == []
+
+
+@pytest.mark.soak
+@pytest.mark.airflow
+def test_up_killed_at_any_moment_goes_on_from_there(tmp_path):
+    """Kills the whole launcher, or all its processes at once, at random moments of its first starts."""
+    seed = int(os.environ.get("SOAK_SEED", time.time_ns()))
+    draw = random.Random(seed)
+    print(f"seed {seed}")
+    dags, home = tmp_path / "dags", tmp_path / "home"
+    dags.mkdir()
+    (dags / "birthday_care.py").write_text(DAG)
+    for _ in range(12):
+        launched = Launched(home, dags, find_port())
+        time.sleep(draw.choice([0.3, 1, 2, 5, 10, 20]) * (0.5 + draw.random()))
+        victims = [launched.process] if draw.random() < 0.5 else [*launched.list_processes(), launched.process]
+        for victim in victims:
+            with contextlib.suppress(psutil.Error):
+                victim.kill()
+        launched.process.wait()
+    last = Launched(home, dags, find_port())
+    try:
+        last.read_until("Ctrl-C stops it all.")
+        assert "first cohort, ten days ago, in test mode: success" in "".join(last.lines)
+        everything = last.list_processes()
+        last.process.send_signal(signal.SIGTERM)
+        last.read_until("stopped")
+        assert last.process.wait(30) == 0
+        assert [process.pid for process in everything if not is_gone(process.pid)] == []
+    finally:
+        last.process.kill()
+        last.process.wait()
+        hold(home).release()

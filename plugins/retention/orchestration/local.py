@@ -17,9 +17,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from retention.errors import LaunchError
+from retention.errors import LaunchError, NoAnswer
 from retention.orchestration.local_airflow import Airflow
-from retention.orchestration.local_api import NoAnswer
 from retention.orchestration.local_claim import claim_home, require_free_port
 from retention.orchestration.local_processes import adopt_orphans, end_processes, follow_parent, list_descendants
 from retention.orchestration.local_report import Report

@@ -10,19 +10,9 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import quote
 
+from retention.errors import ApiRefused, NoAnswer
+
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-class NoAnswer(Exception):
-    """Nobody answers there (yet), or not with JSON."""
-
-
-class Refused(Exception):
-    """Airflow answered with an error; `status` is the HTTP status."""
-
-    def __init__(self, status: int, detail: str):
-        self.status = status
-        super().__init__(f"{status} {detail}")
 
 
 class LocalAirflow:
@@ -47,7 +37,7 @@ class LocalAirflow:
     def find_run(self, dag_id: str, run_id: str) -> dict | None:
         try:
             return self._ask("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}")
-        except Refused as refusal:
+        except ApiRefused as refusal:
             if refusal.status == 404:
                 return None
             raise
@@ -58,7 +48,7 @@ class LocalAirflow:
         body = {"dag_run_id": run_id, "conf": conf}
         try:
             self._ask("POST", path, body | {"logical_date": logical_at.isoformat()})
-        except Refused as refusal:
+        except ApiRefused as refusal:
             if refusal.status != 409:
                 raise
             self._ask("POST", path, body | {"logical_date": None})
@@ -75,7 +65,7 @@ class LocalAirflow:
             self._token = self._send("POST", "/auth/token", self._login)["access_token"]
         try:
             return self._send(method, path, body)
-        except Refused as refusal:
+        except ApiRefused as refusal:
             if refusal.status != 401 or not needs_login:
                 raise
             self._token = self._send("POST", "/auth/token", self._login)["access_token"]
@@ -90,9 +80,11 @@ class LocalAirflow:
             headers["Authorization"] = f"Bearer {self._token}"
         request = urllib.request.Request(self._address + path, data=data, headers=headers, method=method)
         try:
-            with _direct.open(request, timeout=10) as answer:
+            with _direct.open(request, timeout=30) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            raise Refused(error.code, error.read(500).decode(errors="replace")) from None
+            if error.code >= 500:
+                raise NoAnswer(f"Airflow: {method} {path} ended in an error of its own ({error.code}).") from None
+            raise ApiRefused(f"{method} {path}", error.code, error.read(500).decode(errors="replace")) from None
         except (OSError, HTTPException, ValueError) as error:
-            raise NoAnswer(str(error)) from None
+            raise NoAnswer(f"Airflow: {self._address} does not answer ({error}). Is it running?") from None
