@@ -163,7 +163,8 @@ class House:
             run.dag = _serialized(journey, session)
             _take_up_new_shape(run, session)
             asked: set[str] = set()
-            for _ in range(50):
+            seen = None
+            while True:
                 session.expire_all()
                 ready, _ = run.update_state(session=session)
                 for task in ready:
@@ -175,13 +176,12 @@ class House:
                 if not todo:
                     todo = [task for task in every if task.state == "deferred" and _name(task) not in asked]
                     asked |= {_name(task) for task in todo}
-                if not todo:
-                    break
+                states = {_name(task): str(task.state) for task in every}
+                if not todo and states == seen:
+                    return {**states, "run": str(run.state)}
+                seen = states
                 for task in todo:
                     _run_one(task, self.dags[journey].task_dict[task.task_id])
-            session.expire_all()
-            states = {_name(task): str(task.state) for task in run.get_task_instances(session=session)}
-            return {**states, "run": str(run.state)}
 
     def xcom(self, journey: str, run_id: str, task_id: str):
         from airflow.models.xcom import XComModel

@@ -1,10 +1,10 @@
 -- What keeps the books of a cohort open: enrollments without a decision at a step, sends without a final answer.
-select step, 'undecided' as gap, count(*) as people
-from unnest(cast(:steps as text[])) as step
+select wanted.step, 'undecided' as gap, count(*) as people
+from unnest(cast(:steps as text[])) as wanted (step)
 cross join enrollments e
 where e.cohort_id = :cohort_id
-  and not exists (select from messages m where m.enrollment_id = e.enrollment_id and m.step = step)
-group by step
+  and not exists (select from messages m where m.enrollment_id = e.enrollment_id and m.step = wanted.step)
+group by wanted.step
 union all
 select m.step, case b.state when 'unknown' then 'in doubt' when 'failed' then 'failed' else 'not delivered' end, count(*)
 from messages m
