@@ -197,7 +197,7 @@ def test_comes_back_after_it_was_killed_and_loses_nothing_committed(home):
     assert not is_running(home)
 
 
-@pytest.mark.parametrize("number", [str(os.getpid()), None])
+@pytest.mark.parametrize("number", [str(os.getpid()), None], ids=["living", "empty"])
 def test_a_stale_pid_file_with_the_number_of_a_living_process_or_empty_is_no_obstacle(home, number):
     with hold(home):
         lines = (home / "postgres/data/postmaster.pid").read_text().splitlines()
