@@ -6,8 +6,8 @@ Airflow reads only files that speak of airflow and dag; an error here leaves the
 from pathlib import Path
 
 from retention.errors import ConfigError
-from retention.orchestration.desk import lay_out
+from retention.orchestration.dagbuild import find_problems
 
-_, problems = lay_out(Path(__file__).resolve().parent.parent / "include")
+problems = find_problems(Path(__file__).resolve().parent.parent / "include")
 if problems:
     raise ConfigError(problems)

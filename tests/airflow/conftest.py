@@ -37,6 +37,7 @@ def airflow_settings(server, tmp_path_factory) -> Iterator[dict[str, str]]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "house" / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",  # the default asks the network
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url,
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup, TriggerRule
 
-from retention.errors import AudienceError, BooksOpen, CohortHeld, ConfigError, RetryLater
+from retention.errors import AudienceError, BooksOpen, CohortHeld, ConfigError, Problem, RetryLater
 from retention.orchestration.dagplan import DagPlan, StepPlan, plan_dag, pool_of
-from retention.orchestration.desk import lay_out
+from retention.orchestration.desk import lay_out, report_bug
 from retention.orchestration.operators import (
     DeliverOperator,
     EnrollOperator,
@@ -54,18 +54,28 @@ PARAMS = {
 
 def build_dags(include: Path) -> dict[str, DAG]:
     """The DAGs of all journeys below `include/`, by id. Never raises: an error here would stale every DAG of the file."""
-    dags = {}
     try:
-        sheets, _ = lay_out(include)
+        return _build_all(include)[0]
     except Exception:
         log.exception("journeys could not be read")
-        return dags
+        return {}
+
+
+def find_problems(include: Path) -> list[Problem]:
+    """Everything that is wrong with the journeys below `include/`, those included of which no DAG can be built."""
+    return _build_all(include)[1]
+
+
+def _build_all(include: Path) -> tuple[dict[str, DAG], list[Problem]]:
+    sheets, problems = lay_out(include)
+    dags = {}
     for name, sheet in sheets.items():
         try:
             dags[name] = build_dag(plan_dag(sheet.version, sheet.problems, sheet.in_flight), include)
-        except Exception:
+        except Exception as error:
             log.exception("no DAG could be built of journey %s", name)
-    return dags
+            problems.append(report_bug(name, error))
+    return dags, problems
 
 
 def build_dag(plan: DagPlan, include: Path) -> DAG:
@@ -82,6 +92,8 @@ def build_dag(plan: DagPlan, include: Path) -> DAG:
         max_active_runs=plan.max_active_runs,
         tags=list(plan.tags),
         params=PARAMS,
+        # Only what journeys.py puts into its module counts; journeys_check.py builds them, too, and has none.
+        auto_register=False,
         default_args={
             "owner": plan.owner,
             "retries": 3,

@@ -6,8 +6,10 @@ Knows no Airflow. Reads the database only where one is named, never starts one, 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,28 +39,39 @@ def lay_out(include: Path, engine: Engine | None = None) -> tuple[dict[str, Shee
 
     A journey is broken by mistakes, and by a step that vanished while people who are to get it are in flight. It is
     then laid out in the text its last cohort entered on; one that never ran has no sheet. So is one whose file is gone
-    while cohorts are in flight.
+    while cohorts are in flight. An error that nobody thought of is one journey's problem, too.
     """
     workspace = load(read_files(include))
-    problems = list(workspace.problems)
-    engine = engine or _find_engine()
-    sheets = {}
-    for name, version in workspace.versions.items():
-        flying = _ask(_fetch_in_flight, engine, name) or []
-        vanished = sorted({p for old, cohorts in flying for p in check_changes(old, version, cohorts)})
-        problems += vanished
-        last = _ask(_last_good, engine, name) if vanished else None
-        sheets[name] = Sheet(last or version, vanished, [old for old, _ in flying])
-    gone = set(_ask(_list_in_flight, engine) or ()) - set(workspace.versions) - set(workspace.broken)
-    for name in [*workspace.broken, *sorted(gone)]:
-        last = _ask(_last_good, engine, name)
-        flying = _ask(_fetch_in_flight, engine, name) or []
-        mistakes = workspace.broken.get(name) or [_missing(name)]
-        if name in gone:
-            problems += mistakes
-        if last:
-            sheets[name] = Sheet(last, mistakes, [old for old, _ in flying])
+    archive = _Archive(engine)
+    gone = set(archive.list_in_flight()) - set(workspace.versions) - set(workspace.broken)
+    problems, sheets = list(workspace.problems), {}
+    for name in sorted({*workspace.versions, *workspace.broken, *gone}):
+        version = workspace.versions.get(name)
+        mistakes = workspace.broken.get(name) or ([] if version else [_missing(name)])
+        try:
+            sheet = _lay_out_one(name, version, mistakes, archive)
+        except Exception as error:
+            log.exception("journey %s could not be laid out", name)
+            mistakes = [*mistakes, report_bug(name, error)]
+            sheet = Sheet(version, mistakes) if version else None
+        problems += sheet.problems if sheet else mistakes
+        if sheet:
+            sheets[name] = sheet
     return sheets, sorted(set(problems))
+
+
+def _lay_out_one(name: str, version: Version | None, mistakes: list[Problem], archive: _Archive) -> Sheet | None:
+    flying = archive.fetch_in_flight(name)
+    if version:
+        mistakes = sorted({p for old, cohorts in flying for p in check_changes(old, version, cohorts)})
+    shown = (archive.fetch_last_good(name) if mistakes else None) or version
+    return Sheet(shown, mistakes, [old for old, _ in flying]) if shown else None
+
+
+def report_bug(journey: str, error: Exception) -> Problem:
+    """An error that nobody thought of. Only its kind is told: its text may hold anything."""
+    what = f"this journey can't be shown in Airflow ({type(error).__name__})."
+    return Problem(f"include/journeys/{journey}.yaml", 1, what, "That is a mistake of ours: see the dag-processor's log.")
 
 
 def pick_version(include: Path, journey: str, engine: Engine) -> Version:
@@ -87,33 +100,47 @@ def _missing(journey: str) -> Problem:
     )
 
 
-def _find_engine() -> Engine | None:
-    return connect() if is_at_hand() else None
+class _Archive:
+    """What the database knows of journeys. Silent from the first time it does not answer: a DAG file has to be readable
+    while the database is away, and soon."""
+
+    def __init__(self, engine: Engine | None):
+        self._given = engine
+        self._is_silent = False
+
+    def list_in_flight(self) -> list[str]:
+        """The journeys that have unfinished cohorts."""
+        return self._ask(journeys_in_flight) or []
+
+    def fetch_in_flight(self, journey: str) -> list[tuple[Version, int]]:
+        """The texts unfinished cohorts are pinned to, each with how many they are."""
+        found = [(_load(content), cohorts) for content, cohorts in self._ask(contents_in_flight, journey) or []]
+        return [(version, cohorts) for version, cohorts in found if version]
+
+    def fetch_last_good(self, journey: str) -> Version | None:
+        """The text the journey's last cohort entered on."""
+        content = self._ask(last_content, journey)
+        return _load(content) if content else None
+
+    def _ask(self, question: Callable, *arguments: str) -> Any:
+        if self._is_silent:
+            return None
+        try:
+            engine = self._given or (connect() if is_at_hand() else None)
+            if engine is None:
+                return None
+            with engine.connect() as conn:
+                return question(conn, *arguments)
+        except (SQLAlchemyError, RetentionError) as error:
+            log.warning("journeys are read without the database: %s", type(error).__name__)
+            self._is_silent = True
+            return None
 
 
-def _ask(question, engine: Engine | None, *arguments):
-    """The database's answer, or None without one: a DAG file has to be readable while the database is away."""
-    if engine is None:
-        return None
+def _load(content: dict[str, str]) -> Version | None:
+    """The stored text, or None for one that today's language no longer takes: its own tasks will say so."""
     try:
-        return question(engine, *arguments)
-    except (SQLAlchemyError, RetentionError) as error:
-        log.warning("journeys are read without the database: %s", type(error).__name__)
+        return load_version(content)
+    except ConfigError:
+        log.exception("a stored text can't be read any more")
         return None
-
-
-def _last_good(engine: Engine, journey: str) -> Version | None:
-    with engine.connect() as conn:
-        content = last_content(conn, journey)
-    return load_version(content) if content else None
-
-
-def _fetch_in_flight(engine: Engine, journey: str) -> list[tuple[Version, int]]:
-    """The texts unfinished cohorts are pinned to, each with how many they are."""
-    with engine.connect() as conn:
-        return [(load_version(content), cohorts) for content, cohorts in contents_in_flight(conn, journey)]
-
-
-def _list_in_flight(engine: Engine) -> list[str]:
-    with engine.connect() as conn:
-        return journeys_in_flight(conn)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow.sdk.timezone import coerce_datetime, utcnow
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow.timetables.trigger import CronTriggerTimetable
-from airflow.utils import timezone as clock
 
 
 class JourneyTimetable(CronTriggerTimetable):
@@ -21,7 +21,7 @@ class JourneyTimetable(CronTriggerTimetable):
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
         if last_automated_data_interval is None and restriction.earliest is not None:
-            earliest = max(restriction.earliest, clock.coerce_datetime(clock.utcnow() - self._look_back))
+            earliest = max(restriction.earliest, coerce_datetime(utcnow() - self._look_back))
             restriction = TimeRestriction(earliest, restriction.latest, restriction.catchup)
         return super().next_dagrun_info(
             last_automated_data_interval=last_automated_data_interval, restriction=restriction

@@ -59,7 +59,7 @@ def _engine(url: str) -> Engine:
         max_overflow=8,
         pool_pre_ping=True,
         hide_parameters=True,  # they are people's data, and errors end in logs
-        connect_args={"options": "-c timezone=UTC"},
+        connect_args={"options": "-c timezone=UTC", "connect_timeout": 10},  # a DAG file is given up after 30 s
     )
 
 
