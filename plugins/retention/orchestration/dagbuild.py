@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup, TriggerRule
 
 from retention.errors import AudienceError, BooksOpen, CohortHeld, ConfigError, Problem, RetryLater
+from retention.orchestration.bundles import keeps_runs_on_their_commit
 from retention.orchestration.dagplan import DagPlan, StepPlan, plan_dag, pool_of
 from retention.orchestration.desk import lay_out, report_bug
 from retention.orchestration.operators import (
@@ -67,7 +68,7 @@ def find_problems(include: Path) -> list[Problem]:
 
 
 def _build_all(include: Path) -> tuple[dict[str, DAG], list[Problem]]:
-    sheets, problems = lay_out(include)
+    sheets, problems = lay_out(include, may_drop_steps=keeps_runs_on_their_commit(include))
     dags = {}
     for name, sheet in sheets.items():
         try:

@@ -34,12 +34,15 @@ class Sheet:
     in_flight: list[Version] = field(default_factory=list)
 
 
-def lay_out(include: Path, engine: Engine | None = None) -> tuple[dict[str, Sheet], list[Problem]]:
+def lay_out(
+    include: Path, engine: Engine | None = None, *, may_drop_steps: bool = False
+) -> tuple[dict[str, Sheet], list[Problem]]:
     """Every journey that can have a DAG, by id, and all problems of all files.
 
-    A journey is broken by mistakes, and by a step that vanished while people who are to get it are in flight. It is
-    then laid out in the text its last cohort entered on; one that never ran has no sheet. So is one whose file is gone
-    while cohorts are in flight. An error that nobody thought of is one journey's problem, too.
+    A journey is broken by mistakes, and by a step that vanished while people who are to get it are in flight; not so if
+    it `may_drop_steps`, because Airflow keeps runs on the commit they began on. A broken one is laid out in the text its
+    last cohort entered on; one that never ran has no sheet. So is one whose file is gone while cohorts are in flight. An
+    error that nobody thought of is one journey's problem, too.
     """
     workspace = load(read_files(include))
     archive = _Archive(engine)
@@ -49,7 +52,7 @@ def lay_out(include: Path, engine: Engine | None = None) -> tuple[dict[str, Shee
         version = workspace.versions.get(name)
         mistakes = workspace.broken.get(name) or ([] if version else [_missing(name)])
         try:
-            sheet = _lay_out_one(name, version, mistakes, archive)
+            sheet = _lay_out_one(name, version, mistakes, archive, may_drop_steps)
         except Exception as error:
             log.exception("journey %s could not be laid out", name)
             mistakes = [*mistakes, report_bug(name, error)]
@@ -60,9 +63,11 @@ def lay_out(include: Path, engine: Engine | None = None) -> tuple[dict[str, Shee
     return sheets, sorted(set(problems))
 
 
-def _lay_out_one(name: str, version: Version | None, mistakes: list[Problem], archive: _Archive) -> Sheet | None:
+def _lay_out_one(
+    name: str, version: Version | None, mistakes: list[Problem], archive: _Archive, may_drop_steps: bool
+) -> Sheet | None:
     flying = archive.fetch_in_flight(name)
-    if version:
+    if version and not may_drop_steps:
         mistakes = sorted({p for old, cohorts in flying for p in check_changes(old, version, cohorts)})
     shown = (archive.fetch_last_good(name) if mistakes else None) or version
     return Sheet(shown, mistakes, [old for old, _ in flying]) if shown else None
@@ -74,9 +79,9 @@ def report_bug(journey: str, error: Exception) -> Problem:
     return Problem(f"include/journeys/{journey}.yaml", 1, what, "That is a mistake of ours: see the dag-processor's log.")
 
 
-def pick_version(include: Path, journey: str, engine: Engine) -> Version:
+def pick_version(include: Path, journey: str, engine: Engine, *, may_drop_steps: bool = False) -> Version:
     """The text a new cohort of this journey enters on. Raises ConfigError with its file's problems."""
-    sheets, problems = lay_out(include, engine)
+    sheets, problems = lay_out(include, engine, may_drop_steps=may_drop_steps)
     sheet = sheets.get(journey)
     if sheet is None:
         raise ConfigError([p for p in problems if p.path.endswith(f"journeys/{journey}.yaml")] or [_missing(journey)])

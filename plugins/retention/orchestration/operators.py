@@ -31,11 +31,12 @@ class EnrollOperator(BaseOperator):
 
     def execute(self, context: Any, event: Any = None) -> dict:
         from retention.orchestration import cohort
+        from retention.orchestration.bundles import keeps_runs_on_their_commit
         from retention.orchestration.desk import pick_version
         from retention.store.database import connect
 
-        engine, params = connect(), context["params"]
-        version = pick_version(Path(self.include), self.journey, engine)
+        engine, params, include = connect(), context["params"], Path(self.include)
+        version = pick_version(include, self.journey, engine, may_drop_steps=keeps_runs_on_their_commit(include))
         if not params.get("cohort_at"):
             self._take_turns(context, version.journey)
         entered = cohort.enroll(
