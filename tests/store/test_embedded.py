@@ -254,6 +254,38 @@ class TestRoot:
         with hold(home):
             assert (home / "postgres/data/PG_VERSION").stat().st_uid == 0
 
+    def test_a_number_without_a_name_is_no_obstacle(self):
+        # As in containers that are started with a number of their own choice.
+        home = Path(tempfile.mkdtemp(dir="/tmp"))
+        python = shutil.which("python3", path="/usr/bin:/bin")
+        if python is None or not postgres_programs.Account(uid=65534, gid=65534).may_use(Path("/tmp")):
+            pytest.skip("the packages lie in a folder closed to others, or there is no other Python")
+        code = """
+import sys
+from pathlib import Path
+from retention.store import postgres_programs
+postgres_programs.programs_folder = lambda: Path(sys.argv[2])
+from retention.store.embedded import hold
+with hold(Path(sys.argv[1])):
+    print("held")
+"""
+        try:
+            os.chown(home, 54321, 54321)
+            done = subprocess.run(
+                [python, "-c", code, str(home), str(postgres_programs.programs_folder())],
+                env={"PYTHONPATH": str(PLUGINS), "PATH": "/usr/bin:/bin"},
+                user=54321,
+                group=54321,
+                extra_groups=[],
+                cwd="/",
+                capture_output=True,
+                text=True,
+            )
+            assert (done.returncode, done.stdout) == (0, "held\n"), done.stderr
+            assert (home / "postgres/data/PG_VERSION").stat().st_uid == 54321
+        finally:
+            shutil.rmtree(home)
+
     def test_without_namespaces_nobody_takes_over_if_it_can_reach_the_folder(self, monkeypatch):
         monkeypatch.setattr(postgres_programs, "_AS_SOMEBODY", ("false",))
         home = Path(tempfile.mkdtemp(dir="/tmp"))
@@ -273,7 +305,9 @@ class TestRoot:
     def test_without_any_way_it_says_what_to_do(self, tmp_path, monkeypatch, unshare):
         monkeypatch.setattr(postgres_programs, "_AS_SOMEBODY", (unshare,))
         tmp_path.chmod(0o700)
-        with pytest.raises(StoreError, match="can't run as root.*ordinary user, or set RETENTION_DATABASE_URL"):
+        with pytest.raises(
+            StoreError, match="can't run as root.*ordinary user with a name, or set RETENTION_DATABASE_URL"
+        ):
             hold(tmp_path)
         assert (tmp_path / "postgres").stat().st_uid == 0
 

@@ -242,6 +242,8 @@ class _Launch:
         """In reverse order. Tasks under way may finish for some seconds; a second Ctrl-C spares them that."""
         self._interrupts.begin_stopping()
         hurried = self._interrupts.is_hurried
+        if self._server is None and not list_descendants():
+            return  # nothing was started: the error that follows is all there is to say
         self._report.say("", "stopping; Ctrl-C again to hurry")
         with self._report.step("Airflow"):
             if self._airflow is not None:

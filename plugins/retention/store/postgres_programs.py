@@ -1,14 +1,15 @@
 """Postgres' own programs from the installed wheel, and the account they run under. Knows no data folder's life.
 
-Postgres refuses to run as root. An ordinary user runs the programs as they are. For root there are two ways:
-a user namespace in which root's number is mapped to another one (the files stay root's, and folders closed to everybody
-else, such as those of `mktemp -d`, are no obstacle); or, where namespaces are forbidden (most containers), the
-account `nobody`, if it can reach the folders.
+An ordinary user runs the programs as they are. Postgres refuses to run as root, and as a number without a name (which
+containers may use). The way round is a user namespace in which our number is mapped to one with a name: the files stay
+ours, and folders closed to everybody else, such as those of `mktemp -d`, are no obstacle. Where namespaces are
+forbidden (as in most containers), root can still hand over to the account `nobody`, if that can reach the folders.
 """
 
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,7 @@ from retention.errors import StoreError
 
 NOBODY = 65534
 _AS_SOMEBODY = ("unshare", "--user", f"--map-user={NOBODY}")
-_WAY_OUT = "Run as an ordinary user, or set RETENTION_DATABASE_URL to a Postgres of yours."
+_WAY_OUT = "Run as an ordinary user with a name, or set RETENTION_DATABASE_URL to a Postgres of yours."
 
 
 @cache
@@ -56,7 +57,10 @@ class Account:
     def may_use(self, folder: Path) -> bool:
         """Whether this account can execute the programs and write to `folder`."""
         test = f'test -x "{programs_folder() / "postgres"}" && test -w "$0" && test -x "$0"'
-        return self._run([*self.prefix, "sh", "-c", test, str(folder)]).returncode == 0
+        try:
+            return self._run([*self.prefix, "sh", "-c", test, str(folder)]).returncode == 0
+        except FileNotFoundError:
+            return False  # no `unshare` on this machine
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         who = {} if self.uid is None else {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -78,39 +82,41 @@ class Account:
 
 
 def choose_account(folder: Path) -> Account:
-    """The account that runs Postgres on `folder`, which exists: its owner, if need be by one of root's two ways.
+    """The account that runs Postgres on `folder`, which exists: its owner, if need be by one of the ways round.
 
     May hand `folder` over to `nobody` when that is the only way. Raises StoreError with what to do if there is none.
     """
     me, owner = os.geteuid(), folder.stat()
-    if me != 0:
-        if owner.st_uid != me:
-            raise StoreError(
-                f"{folder}: belongs to another user (uid {owner.st_uid}). Set RETENTION_HOME to a folder of yours."
-            )
+    if me != 0 and owner.st_uid != me:
+        raise StoreError(
+            f"{folder}: belongs to another user (uid {owner.st_uid}). Set RETENTION_HOME to a folder of yours."
+        )
+    if me != 0 and _has_name(me):
         return Account()
-    if owner.st_uid != 0:
+    if owner.st_uid != me:
         account = Account(uid=owner.st_uid, gid=owner.st_gid)
         if account.may_use(folder):
             return account
         raise StoreError(f"{folder}: its owner (uid {owner.st_uid}) can't reach it. {_WAY_OUT}")
-    return _account_for_root(folder)
-
-
-def _account_for_root(folder: Path) -> Account:
     namespace = Account(prefix=_AS_SOMEBODY)
-    try:
-        if namespace.may_use(folder):
-            return namespace
-    except FileNotFoundError:
-        pass  # no `unshare` here; the other way may do
+    if namespace.may_use(folder):
+        return namespace
     nobody = Account(uid=NOBODY, gid=NOBODY)
-    if not any(folder.iterdir()):
+    if me == 0 and not any(folder.iterdir()):
         os.chown(folder, NOBODY, NOBODY)
         if nobody.may_use(folder):
             return nobody
         os.chown(folder, 0, 0)
+    who = "root" if me == 0 else f"uid {me}, which has no name here"
     raise StoreError(
-        "embedded Postgres: it can't run as root, and this machine lets root neither use a user namespace "
-        f"(unshare --user --map-user) nor hand {folder} over to nobody. {_WAY_OUT}"
+        f"embedded Postgres: it can't run as {who}, and this machine allows no user namespace "
+        f"(unshare --user --map-user); nobody can't take {folder} over either. {_WAY_OUT}"
     )
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
