@@ -9,7 +9,7 @@ from datetime import datetime
 import psycopg
 from sqlalchemy import Connection, Engine, text
 
-from retention.errors import QueryFailed
+from retention.errors import QueryFailed, StoreError
 from retention.store.queries import look_as_of
 
 READER_ROLE = "retention_reader"
@@ -22,7 +22,7 @@ def reading(
     """A connection that sees the views of schema `as_of` and nothing else, and rolls back at the end.
 
     Read-only transaction, role `retention_reader`, statements of at most `time_limit_s` seconds.
-    Raises QueryFailed when the role is missing.
+    Raises StoreError when this account may not become that role.
     """
     with engine.connect() as conn:
         try:
@@ -30,11 +30,20 @@ def reading(
             look_as_of(conn, as_of, window_start=window_start, zone=zone)
             conn.execute(text(f"set local statement_timeout = {int(time_limit_s * 1000)}"))
             conn.execute(text("set local search_path = as_of"))
-            with _telling_where(""):
-                conn.connection.cursor().execute(f"set local role {READER_ROLE}")
+            _become_reader(conn)
             yield conn
         finally:
             conn.rollback()
+
+
+def _become_reader(conn: Connection) -> None:
+    try:
+        conn.connection.cursor().execute(f"set local role {READER_ROLE}")
+    except psycopg.Error as error:
+        raise StoreError(
+            f"database: audiences run as the role {READER_ROLE}, and this account can't become it "
+            f"({error.diag.message_primary}). docs/decisions/0004-audiences-read-only.md has the four lines that make it."
+        ) from error
 
 
 def fetch_columns(conn: Connection, query: str) -> tuple[str, ...]:
