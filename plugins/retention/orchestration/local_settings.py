@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import secrets
@@ -86,6 +87,14 @@ def metadata_url(url: str, *, is_embedded: bool) -> str:
     return text.replace("%2F", "/")
 
 
+def _name_account() -> str:
+    """The account's name: Airflow won't start without one, and in containers a number may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "retention"
+
+
 def airflow_environment(
     home: Path, *, url: str, airflow_url: str, port: int, run_id: str, dags: Path
 ) -> dict[str, str]:
@@ -132,6 +141,7 @@ def airflow_environment(
         "AIRFLOW_HOME": str(folder),
         "RETENTION_HOME": str(home),
         "RETENTION_DATABASE_URL": url,
+        "LOGNAME": _name_account(),
         MARKER: run_id,
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
