@@ -15,6 +15,9 @@ from sqlalchemy import Engine, create_engine, text
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost,::1")
+# Whichever test imports Airflow first: never with the settings of somebody's own Airflow.
+_airflow_home = tempfile.TemporaryDirectory(prefix="rt-airflow-")
+os.environ["AIRFLOW_HOME"] = _airflow_home.name
 
 
 def _is_here(host: object) -> bool:

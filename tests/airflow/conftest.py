@@ -44,11 +44,11 @@ def airflow_settings(server, tmp_path_factory) -> Iterator[dict[str, str]]:
         "AIRFLOW__API_AUTH__JWT_SECRET": "x" * 64,
         "AIRFLOW__API_AUTH__JWT_ISSUER": "tests",
     }
-    assert "airflow" not in sys.modules, "Airflow was imported with settings of another place"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
         create_database(url)
+        _take_up_settings()
         from airflow.utils.db import initdb
 
         from retention.orchestration import airflow_database
@@ -56,6 +56,18 @@ def airflow_settings(server, tmp_path_factory) -> Iterator[dict[str, str]]:
         initdb()
         airflow_database.main()
     yield settings
+
+
+def _take_up_settings() -> None:
+    """Other tests may have imported Airflow before, without a database or plugins."""
+    from airflow import plugins_manager, settings
+
+    settings.configure_vars()
+    settings.dispose_orm()
+    settings.configure_orm()
+    for function in vars(plugins_manager).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
 
 
 @pytest.fixture
