@@ -110,14 +110,10 @@ def count_entry(conn: Connection, cohort_id: int) -> Entry:
 def count_steps(conn: Connection, cohort_id: int) -> dict[str, StepFigures]:
     """Step -> its figures, for every step that anything was decided at."""
     steps: dict[str, StepFigures] = defaultdict(StepFigures)
-    for step, channel, decision, reason, people, messages in run(
-        conn, "insight/cohort_decisions", cohort_id=cohort_id
-    ):
+    for step, channel, decision, reason, people, messages in run(conn, "insight/cohort_decisions", cohort_id=cohort_id):
         steps[step].decided += people
         steps[step].decisions.add((decision, reason), channel, messages)
-    for step, channel, outcome, reason, is_later, messages in run(
-        conn, "insight/cohort_outcomes", cohort_id=cohort_id
-    ):
+    for step, channel, outcome, reason, is_later, messages in run(conn, "insight/cohort_outcomes", cohort_id=cohort_id):
         grid = steps[step].later if is_later else steps[step].outcomes
         grid.add((outcome, reason), channel, messages)
     for step, state, coupons in run(conn, "insight/cohort_coupons", cohort_id=cohort_id):

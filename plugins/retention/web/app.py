@@ -61,11 +61,11 @@ def build_app(
     app = FastAPI(
         dependencies=[Depends(guards.login)], docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
-    of_journey = [Depends(guards.journey)]
+    of_journey, those_readable = [Depends(guards.journey)], Depends(guards.list_readable)
     _explain_errors(app)
 
     @app.get("/")
-    def journeys(request: Request, readable: set[str] = Depends(guards.list_readable)) -> HTMLResponse:
+    def journeys(request: Request, readable: set[str] = those_readable) -> HTMLResponse:
         return make_page(request, "journeys", **views.view_journeys(engine(), include, clock(), readable))
 
     @app.get("/journeys/{dag_id}", dependencies=of_journey)
@@ -97,9 +97,7 @@ def build_app(
 
 
 def _say(request: Request, status_code: int, title: str, *lines: str, journey: str | None = None) -> HTMLResponse:
-    return make_page(
-        request, "problem", status_code=status_code, title=title, lines=list(lines), journey=journey
-    )
+    return make_page(request, "problem", status_code=status_code, title=title, lines=list(lines), journey=journey)
 
 
 def _say_no_run(request: Request, journey: str, run_id: str) -> HTMLResponse:

@@ -14,7 +14,5 @@ def list_readable(user: GetUserDep) -> set[str]:
     return get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
 
 
-AIRFLOW = Guards(
-    login=get_user, journey=requires_access_dag("GET", DagAccessEntity.RUN), list_readable=list_readable
-)
+AIRFLOW = Guards(login=get_user, journey=requires_access_dag("GET", DagAccessEntity.RUN), list_readable=list_readable)
 """A journey's pages take its id from the path parameter `dag_id`, where Airflow looks for it."""

@@ -125,7 +125,9 @@ def view_cohort(
         "next": shown[-1]["message_id"] if len(letters) > len(shown) else None,
         "is_first_page": after == 0,
         "picked": {"step": step, "channel": channel},
-        "picks": [(it, c, n) for it, of in counted.items() for c, n in of.decisions.cells.get(("send", None), {}).items()],
+        "picks": [
+            (it, c, n) for it, of in counted.items() for c, n in of.decisions.cells.get(("send", None), {}).items()
+        ],
     }
 
 
