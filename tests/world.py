@@ -126,7 +126,9 @@ class World:
         known = metadata.tables[table]
         with self.engine.connect() as conn:
             return conn.scalar(
-                select(func.count()).select_from(known).where(*[known.c[name] == value for name, value in where.items()])
+                select(func.count())
+                .select_from(known)
+                .where(*[known.c[name] == value for name, value in where.items()])
             )
 
     def rows(self, sql: str, **parameters) -> list[tuple]:

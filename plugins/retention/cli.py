@@ -5,16 +5,15 @@ Heavy modules are imported inside the commands that need them, so that light one
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Never
-from zoneinfo import ZoneInfo
 
 import typer
 
+from retention.console import REFUSALS, SHANGHAI, decisions_table, dump, handled_table, say, table
 from retention.errors import ConfigError, Problem, RetentionError
 
 if TYPE_CHECKING:
@@ -27,16 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Customer journeys on Apache Airflow.",
 )
-
-SHANGHAI = ZoneInfo("Asia/Shanghai")
-"""The zone of moments that belong to no single journey."""
-
-REFUSALS = {
-    "backlog": "occasions older than the window: recorded, nobody is written to",
-    "reenter_after": "entered not long ago",
-    "same_address": "somebody with the same address entered not long ago",
-    "max_per_day": "over the day's limit",
-}
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 JourneyName = Annotated[str, typer.Argument(help="The journey's id: its file's name without .yaml.")]
@@ -61,33 +50,6 @@ def main() -> None:
         reason = str(complaint).strip().splitlines()[0]
         print(f"database: {reason}. Every step is one transaction: it is safe to try again.", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-def _say(*lines: Any) -> None:
-    from rich.console import Console
-
-    # In a pipe there is no width to fit to, and a cut table is of no use to grep.
-    console = Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
-    for line in lines:
-        console.print(line)
-
-
-def _dump(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
-
-
-def _table(title: str, columns: list[str], rows: list[tuple]) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False, title_style="bold")
-    for column in columns:
-        is_number = column in ("messages", "people", "open", "held", "settled", "in doubt", "failed", "customers")
-        table.add_column(column, justify="right" if is_number else "left")
-    for row in rows:
-        # Text objects: a name like "[red]" is data, not markup.
-        table.add_row(*[Text("" if cell is None else str(cell)) for cell in row])
-    return table
 
 
 def _fail(text: str) -> Never:
@@ -182,11 +144,9 @@ def check(
             if not path.exists():
                 _fail(f"{path}: there is no such file or folder. Give journey files, or nothing to check all.")
         root = _include().parent
-        problems = [
-            p for p in problems if any((root / p.path).resolve().is_relative_to(path) for path in wanted)
-        ]
+        problems = [p for p in problems if any((root / p.path).resolve().is_relative_to(path) for path in wanted)]
     if as_json:
-        _dump(
+        dump(
             {
                 "journeys": names,
                 "problems": [vars(p) | {"text": str(p)} for p in problems],
@@ -235,42 +195,39 @@ def plan(
     now = _now()
     shown = dry_run(_engine(), version, _moment(version, when, now), now=now)
     if as_json:
-        _dump(shown.as_dict())
+        dump(shown.as_dict())
         return
     entered = shown.entered
-    _say(
+    say(
         f"{journey}, cohort of {shown.cohort_at:%Y-%m-%d %H:%M} {version.journey.timezone}, mode {entered.mode}"
         + (" (it has entered already: its decisions stand)" if entered.is_joined else "")
         + "  -  a dry run, nothing is written"
     )
-    _say(f"{entered.enrolled} enter: {entered.eligible} can be reached, {entered.holdout} are in the holdout")
+    say(f"{entered.enrolled} enter: {entered.eligible} can be reached, {entered.holdout} are in the holdout")
     if entered.held:
-        _say(f"It would be held: {entered.held}")
+        say(f"It would be held: {entered.held}")
     if entered.refused:
         said = [f"{count} {reason} ({REFUSALS[reason]})" for reason, count in entered.refused.items()]
-        _say("not taken in: " + ", ".join(said))
-    _say("", _decisions_table(shown.decided))
-    _say("Later steps are decided as if nothing happened in between and every message arrived.")
+        say("not taken in: " + ", ".join(said))
+    say("", decisions_table(shown.decided))
+    say("Later steps are decided as if nothing happened in between and every message arrived.")
     if shown.sms["messages"]:
         about = "about " if shown.sms["is_estimate"] else ""
-        _say(f"SMS: {shown.sms['messages']} messages, {about}{shown.sms['segments']} segments")
+        say(f"SMS: {shown.sms['messages']} messages, {about}{shown.sms['segments']} segments")
     for coupon in shown.coupons:
         cost = coupon["cost"]
-        at_most = f", at most {cost['currency']} {cost['at_most']:,.2f} if all are used on an average order" if cost else ""
-        _say(f"coupons ({coupon['step']}): {coupon['count']} of {coupon['value']:g} %{at_most}")
+        at_most = (
+            f", at most {cost['currency']} {cost['at_most']:,.2f} if all are used on an average order" if cost else ""
+        )
+        say(f"coupons ({coupon['step']}): {coupon['count']} of {coupon['value']:g} %{at_most}")
     for example in shown.examples:
-        _say("", f"--- {example['step']}, {example['channel']}, {example['locale']}, customer {example['customer']}")
+        say("", f"--- {example['step']}, {example['channel']}, {example['locale']}, customer {example['customer']}")
         if example.get("error"):
-            _say(f"can't be written: {example['error']}")
+            say(f"can't be written: {example['error']}")
             continue
         if example["subject"]:
-            _say(f"Subject: {example['subject']}")
-        _say(example["text"])
-
-
-def _decisions_table(decided: list) -> Any:
-    rows = [(d.step, d.channel, d.decision, d.reason, d.count) for d in decided]
-    return _table("", ["step", "channel", "decision", "reason", "messages"], rows)
+            say(f"Subject: {example['subject']}")
+        say(example["text"])
 
 
 @app.command()
@@ -291,7 +248,7 @@ def run(
     if on_time and mode == "live":
         _fail("--on-time: only a test may pretend that its waits are over. Leave out --mode live.")
     version = _version(journey)
-    progress = (lambda line: None) if as_json else _say
+    progress = (lambda line: None) if as_json else say
     result = run_cohort(
         _engine(),
         version,
@@ -302,20 +259,15 @@ def run(
         on_progress=progress,
     )
     if as_json:
-        _dump(result.as_dict())
+        dump(result.as_dict())
         return
     entered = result.entered
-    _say(
+    say(
         f"{journey}, cohort of {result.cohort_at:%Y-%m-%d %H:%M} {version.journey.timezone}, mode {entered.mode}: "
         f"{entered.enrolled} {'had entered' if entered.is_joined else 'entered'}, {entered.holdout} in the holdout"
     )
-    _say("", _decisions_table(result.decided), "", _handled_table(result.handled))
-    _say(*result.waiting)
-
-
-def _handled_table(handled: list) -> Any:
-    rows = [(h.step, h.channel, h.outcome, h.reason, h.count) for h in handled]
-    return _table("", ["step", "channel", "outcome", "reason", "messages"], rows)
+    say("", decisions_table(result.decided), "", handled_table(result.handled))
+    say(*result.waiting)
 
 
 @app.command()
@@ -331,15 +283,23 @@ def explain(
     if story is None:
         _fail(f'customer "{customer}": nobody has this id. Look in the table customers: `retention db`.')
     if as_json:
-        _dump({"customer": customer, "story": story})
+        dump({"customer": customer, "story": story})
         return
     rows = [
-        (f"{s['at'].astimezone(SHANGHAI):%Y-%m-%d %H:%M}", s["mode"], s["journey"], s["step"], s["what"], s["channel"], s["detail"])
+        (
+            f"{s['at'].astimezone(SHANGHAI):%Y-%m-%d %H:%M}",
+            s["mode"],
+            s["journey"],
+            s["step"],
+            s["what"],
+            s["channel"],
+            s["detail"],
+        )
         for s in story
     ]
-    _say(_table("", ["at (Asia/Shanghai)", "mode", "journey", "step", "what", "channel", "why"], rows))
+    say(table(["at (Asia/Shanghai)", "mode", "journey", "step", "what", "channel", "why"], rows))
     if not rows:
-        _say("No journey has decided anything about this customer.")
+        say("No journey has decided anything about this customer.")
 
 
 @app.command()
@@ -354,16 +314,17 @@ def status(as_json: AsJson = False) -> None:
         rows, standing = fetch_status(conn), fetch_stops(conn)
     ahead = {name: look_ahead(engine, version, _now()) for name, version in sorted(workspace.versions.items())}
     if as_json:
-        _dump({"journeys": rows, "stops": standing, "ahead": ahead, "problems": [str(p) for p in workspace.problems]})
+        dump({"journeys": rows, "stops": standing, "ahead": ahead, "problems": [str(p) for p in workspace.problems]})
         return
     for stop_row in standing:
         who = stop_row["journey"] or "ALL JOURNEYS"
         lift = stop_row["journey"] or "--all"
-        _say(f"STOPPED: {who}, by {stop_row['stopped_by']}: {stop_row['reason']}. `retention stop {lift} --lift` ends it.")
+        say(
+            f"STOPPED: {who}, by {stop_row['stopped_by']}: {stop_row['reason']}. `retention stop {lift} --lift` ends it."
+        )
     columns = ["journey", "mode", "open", "held", "settled", "last cohort (Asia/Shanghai)", "in doubt", "failed"]
-    _say(
-        _table(
-            "",
+    say(
+        table(
             columns,
             [
                 (
@@ -376,12 +337,12 @@ def status(as_json: AsJson = False) -> None:
     )  # fmt: skip
     for r in rows:
         if r["error"]:
-            _say(f"{r['journey']}: a batch failed: {r['error']}")
+            say(f"{r['journey']}: a batch failed: {r['error']}")
     for name, lines in ahead.items():
         version = workspace.versions[name].journey
-        _say("", f"{name} ({version.status}, {'live' if version.live else 'outbox only'})", *[f"  {x}" for x in lines])
+        say("", f"{name} ({version.status}, {'live' if version.live else 'outbox only'})", *[f"  {x}" for x in lines])
     if workspace.problems:
-        _say("", f"{len(workspace.problems)} problems in the files: `retention check` shows them.")
+        say("", f"{len(workspace.problems)} problems in the files: `retention check` shows them.")
 
 
 @app.command()
@@ -396,7 +357,7 @@ def stop(
     from retention.insight.status import count_waiting, lift_stop, stop_sending
 
     if bool(journey) == everything:
-        _fail("stop: say which journey, or --all. Example: retention stop birthday_care --reason \"wrong price\"")
+        _fail('stop: say which journey, or --all. Example: retention stop birthday_care --reason "wrong price"')
     if journey and not lift:
         _known_journey(journey)
     with _engine().begin() as conn:
@@ -405,13 +366,13 @@ def stop(
         waiting = count_waiting(conn, journey)
     who = journey or "all journeys"
     if as_json:
-        _dump({"journey": journey, "is_stopped": not lift, "is_changed": is_changed, "waiting": waiting})
+        dump({"journey": journey, "is_stopped": not lift, "is_changed": is_changed, "waiting": waiting})
     elif lift:
-        _say(f"{who}: sending goes on." if is_changed else f"{who}: no such stop stood.")
+        say(f"{who}: sending goes on." if is_changed else f"{who}: no such stop stood.")
     else:
-        _say(f"{who}: stopped." if is_changed else f"{who}: was stopped already.")
-        _say(f"{waiting} planned messages are held back and will be recorded as withheld: stopped.")
-        _say(f"To go on: retention stop {journey or '--all'} --lift")
+        say(f"{who}: stopped." if is_changed else f"{who}: was stopped already.")
+        say(f"{waiting} planned messages are held back and will be recorded as withheld: stopped.")
+        say(f"To go on: retention stop {journey or '--all'} --lift")
 
 
 def _known_journey(name: str) -> None:
@@ -437,7 +398,7 @@ def approve(
     version = _version(journey)
     moment = _moment(version, when, _now())
     entered = enroll(_engine(), version, moment, is_size_approved=True, actor=_actor())
-    _say(
+    say(
         f"{journey}, cohort of {moment:%Y-%m-%d %H:%M}: {entered.enrolled} customers are in. "
         "Clear the task `enroll` of this run in Airflow, and it goes on."
     )
@@ -447,14 +408,16 @@ def approve(
 def sample(
     customers: Annotated[int, typer.Option(min=0, help="How many customers.")] = 20000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same store.")] = 7,
-    today: Annotated[str | None, typer.Option("--date", help="The day on which its history ends; default today.")] = None,
+    today: Annotated[
+        str | None, typer.Option("--date", help="The day on which its history ends; default today.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Fill an empty store with a reproducible sample shop: customers, orders, events, consents."""
     from retention.orchestration.sampling import load_sample
 
-    counts = load_sample(_engine(), customers, seed, today, on_progress=(lambda line: None) if as_json else _say)
-    _dump(counts) if as_json else _say(*[f"{count:>10,} {table}" for table, count in counts.items()])
+    counts = load_sample(_engine(), customers, seed, today, on_progress=(lambda line: None) if as_json else say)
+    dump(counts) if as_json else say(*[f"{count:>10,} {name}" for name, count in counts.items()])
 
 
 @app.command()

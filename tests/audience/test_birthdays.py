@@ -78,7 +78,9 @@ def test_lunar_birthdays(world, birthday, is_leap, greeted_on, occurrence):
     world.customer("lunar", birthday, lunar=True, leap_month=is_leap)
     found = {}
     for offset in range(-12, 13):
-        moment = datetime(greeted_on.year, greeted_on.month, greeted_on.day, 6, tzinfo=SHANGHAI) + timedelta(days=offset)
+        moment = datetime(greeted_on.year, greeted_on.month, greeted_on.day, 6, tzinfo=SHANGHAI) + timedelta(
+            days=offset
+        )
         found |= {moment.date(): o for o in enter(world, moment).values()}
     assert found == {greeted_on: occurrence}
 
@@ -140,7 +142,9 @@ def test_no_late_or_corrected_fact_gives_a_second_entry_inside_reenter_after(eng
     and by address."""
     world = World(engine)
     with engine.begin() as conn:
-        conn.execute(text("truncate customers, customer_history, consents, cohorts, enrollments, entry_refusals cascade"))
+        conn.execute(
+            text("truncate customers, customer_history, consents, cohorts, enrollments, entry_refusals cascade")
+        )
     start = datetime(2026, 1, 1, 6, tzinfo=SHANGHAI)
     for person in ("p", "q"):
         world.customer(person, email=f"{person}@example.com", phone=None)

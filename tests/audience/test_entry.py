@@ -92,7 +92,10 @@ def test_a_cohort_far_above_its_usual_size_waits_for_a_person(world):
     with pytest.raises(CohortHeld):  # a cleared task does not let it in
         enter(world, version)
     assert enter(world, version, is_size_approved=True, actor="ada").enrolled == 6
-    assert world.rows("select actor, action from audit_log order by audit_id") == [("engine", "hold"), ("ada", "approve_size")]
+    assert world.rows("select actor, action from audit_log order by audit_id") == [
+        ("engine", "hold"),
+        ("ada", "approve_size"),
+    ]
 
 
 def test_the_usual_size_is_three_times_the_median_of_the_last_cohorts(world):
@@ -198,12 +201,18 @@ def test_an_outbox_journey_cannot_be_run_live(world):
     [
         ("select customer_id from customers", r":1: it returns the columns customer_id\. Return exactly"),
         ("select customer_id, 'x' as why from customers", r":1: it returns the columns customer_id, why"),
-        ("select customer_id, 'x' as occurrence\nfrom custmers", r":2: relation \"custmers\" does not exist\. An audience sees"),
+        (
+            "select customer_id, 'x' as occurrence\nfrom custmers",
+            r":2: relation \"custmers\" does not exist\. An audience sees",
+        ),
         ("select customer_id, null as occurrence from customers", "without customer_id or occurrence"),
         ("select customer_id, 'x' as occurrence\n, from customers", ":2: syntax error"),
         ("select customer_id, 'x' as occurrence from public.customers", "permission denied"),
         ("select 'a' as customer_id, pg_read_file('/etc/passwd') as occurrence", "permission denied"),
-        ("with gone as (delete from customers returning customer_id) select customer_id, 'x' as occurrence from gone", "."),
+        (
+            "with gone as (delete from customers returning customer_id) select customer_id, 'x' as occurrence from gone",
+            ".",
+        ),
         ("select customer_id, 'x' as occurrence from customers; drop table customers", "syntax error"),
         ("select 'a' as customer_id, ('secret@example.com')::int::text as occurrence", 'integer: "…"'),
     ],
@@ -221,9 +230,7 @@ def test_an_audience_only_reads_and_its_mistakes_have_a_place(world, sql, compla
 def test_an_audience_is_cut_off_after_its_time(world, monkeypatch):
     from retention.audience import entry, select
 
-    monkeypatch.setattr(
-        entry, "fetch_audience", lambda *a, **k: select.fetch_audience(*a, **k, time_limit_s=1)
-    )
+    monkeypatch.setattr(entry, "fetch_audience", lambda *a, **k: select.fetch_audience(*a, **k, time_limit_s=1))
     slow = "select 'a' as customer_id, pg_sleep(30)::text as occurrence"
     with pytest.raises(AudienceError, match="ran longer than 1 s"):
         enter(world, with_audience(slow))

@@ -48,9 +48,7 @@ def deliver(world, cohort_id, provider=None, at=GREETING, channel="sms", shard=0
 
 def outcomes(world):
     return dict(
-        world.rows(
-            "select kind || coalesce(' ' || reason, ''), count(*)::int from outcomes group by 1 order by 1"
-        )
+        world.rows("select kind || coalesce(' ' || reason, ''), count(*)::int from outcomes group by 1 order by 1")
     )
 
 
@@ -73,7 +71,10 @@ class Faulty(Provider):
         if act == "doubt":
             raise InDoubt("timeout after the request was written")
         if act == "one bad":
-            return [Receipt(x.message_id, x is not letters[0], reason="invalid" if x is letters[0] else None) for x in letters]
+            return [
+                Receipt(x.message_id, x is not letters[0], reason="invalid" if x is letters[0] else None)
+                for x in letters
+            ]
         return [Receipt(x.message_id, True) for x in letters]
 
 
@@ -90,7 +91,9 @@ def test_everything_planned_is_in_the_outbox_once(world, planned):
 def test_a_letter_is_whole(world, planned):
     planned_id = planned(1, name="李 雷")
     deliver(world, planned_id)
-    ((text, encoding, segments, mode, locale),) = world.rows("select text, encoding, segments, mode, locale from outbox")
+    ((text, encoding, segments, mode, locale),) = world.rows(
+        "select text, encoding, segments, mode, locale from outbox"
+    )
     ((code,),) = world.rows("select code from coupons")
     assert "李 雷" in text and code in text and "TD" in text
     assert (encoding, mode, locale) == ("UCS-2", "test", "zh-CN")
@@ -264,7 +267,16 @@ def test_kill_9_in_mid_send(world, planned, database_url, moment):
     from retention.store.database import ROOT
 
     process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, database_url, str(cohort_id), GREETING.isoformat(), str(ROOT / "plugins"), "0.3"],
+        [
+            sys.executable,
+            "-c",
+            WORKER,
+            database_url,
+            str(cohort_id),
+            GREETING.isoformat(),
+            str(ROOT / "plugins"),
+            "0.3",
+        ],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ},

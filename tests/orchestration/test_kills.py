@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-
 from sqlalchemy import text
 
 from retention.store.database import ROOT

@@ -93,7 +93,9 @@ def test_the_kinds_of_events_are_the_registrys(world):
 def test_what_must_not_be_is_refused(engine, statement):
     with engine.begin() as conn:
         conn.execute(
-            text("insert into journey_versions (journey, content_hash, content, created_at) values ('j', 'h', '{}', now())")
+            text(
+                "insert into journey_versions (journey, content_hash, content, created_at) values ('j', 'h', '{}', now())"
+            )
         )
     with pytest.raises(IntegrityError), engine.begin() as conn:
         conn.execute(text(statement))
@@ -172,7 +174,14 @@ def test_the_lunar_calendar_is_whole(world):
         assert first + timedelta(days=days) == next_first
     new_years = {year: first for year, month, _, first, _ in months if month == 1}
     # Source: Hong Kong Observatory, Gregorian-Lunar Calendar Conversion Table.
-    for year, day in ((1985, "02-20"), (2000, "02-05"), (2023, "01-22"), (2026, "02-17"), (2033, "01-31"), (2034, "02-19")):
+    for year, day in (
+        (1985, "02-20"),
+        (2000, "02-05"),
+        (2023, "01-22"),
+        (2026, "02-17"),
+        (2033, "01-31"),
+        (2034, "02-19"),
+    ):
         assert f"{new_years[year]:%m-%d}" == day
     leap = {year: month for year, month, is_leap, *_ in months if is_leap}
     assert (leap[2020], leap[2023], leap[2025], leap[2028], leap[2033]) == (4, 2, 6, 5, 11)

@@ -45,9 +45,7 @@ class Entered:
 def find_cohort(conn: Connection, journey: str, cohort_at: datetime, mode: str) -> Row | None:
     """The cohort of this mode at this moment, or None."""
     return conn.execute(
-        select(cohorts).where(
-            cohorts.c.journey == journey, cohorts.c.cohort_at == cohort_at, cohorts.c.mode == mode
-        )
+        select(cohorts).where(cohorts.c.journey == journey, cohorts.c.cohort_at == cohort_at, cohorts.c.mode == mode)
     ).first()
 
 
@@ -86,7 +84,9 @@ def enter_cohort(
     """
     journey = version.journey
     mode = choose_mode(conn, version, cohort_at, mode)
-    conn.execute(text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"retention.entry|{mode}|{journey.journey}"})
+    conn.execute(
+        text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"retention.entry|{mode}|{journey.journey}"}
+    )
     cohort = find_cohort(conn, journey.journey, cohort_at, mode)
     if cohort is not None and (cohort.status != "held" or not is_size_approved):
         entered = _count_entered(conn, cohort, is_joined=True)
@@ -160,9 +160,7 @@ def _fetch_candidates(conn: Connection, version: Version, cohort_at: datetime, m
         )
 
     fresh = fetch(window_start, "audience_fresh")
-    is_first = not conn.scalar(
-        select(func.count()).where(cohorts.c.journey == journey.journey, cohorts.c.mode == mode)
-    )
+    is_first = not conn.scalar(select(func.count()).where(cohorts.c.journey == journey.journey, cohorts.c.mode == mode))
     if not is_first and journey.entry.backlog != "ramp":
         return fresh, 0
     fetch(cohort_at - ALL_TIME, "audience_backlog")

@@ -59,4 +59,3 @@ def count_waiting(conn: Connection, journey: str | None) -> int:
         ),
         {"journey": journey},
     )
-
