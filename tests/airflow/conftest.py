@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -167,9 +166,8 @@ class House:
         A task that waits is asked again once after the others have gone on: set the clock before. `run` is the key of
         the whole run's state.
         """
-        from sqlalchemy import select
-
         from airflow.models.dagrun import DagRun
+        from sqlalchemy import select
 
         with _session() as session:
             run = session.scalar(select(DagRun).where(DagRun.dag_id == journey, DagRun.run_id == run_id))

@@ -170,9 +170,8 @@ def test_an_error_nobody_thought_of_costs_one_journey_its_news_and_is_seen(house
 
 def test_a_step_that_is_added_is_for_those_who_enter_from_now_on(house, people, clock):
     under_way(house)
-    extra = "\n  - id: extra\n    at: day 1, 10:00\n    send: {template: birthday/greeting, channels: [email]}\n"
-    text = house.read(JOURNEY)
-    house.write(JOURNEY, text.replace("  - id: last_day", extra.strip("\n").replace("birthday/greeting", "birthday/last_day") + "\n  - id: last_day"))
+    extra = "  - id: extra\n    at: day 1, 10:00\n    send: {template: birthday/last_day, channels: [email]}\n\n"
+    house.write(JOURNEY, house.read(JOURNEY).replace("  - id: last_day", f"{extra}  - id: last_day"))
     house.parse()
     assert not house.import_errors and "extra.plan" in house.dags[JOURNEY].task_dict
     states = finish(house, clock)

@@ -14,7 +14,7 @@ import pytest
 
 from retention.orchestration.local_airflow import Airflow
 from retention.orchestration.local_settings import HOST, airflow_environment, metadata_url
-from tests.world import World, shanghai
+from tests.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 JOURNEY = "birthday_care"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy as copy
 from datetime import timedelta
 
 import pytest
@@ -37,11 +38,9 @@ def test_a_cohort_goes_through_all_its_steps(house, people):
     house.start(JOURNEY, "r1", **ON_TIME)
     states = house.work(JOURNEY, "r1")
     assert all_green(states), states
-    assert {"enroll", "greeting.wait", "greeting.plan", "greeting.deliver_sms[0]", "last_day.plan", "settle"} <= set(states)
-    assert people.rows("select m.step, count(*) from outbox join messages m using (message_id) group by 1 order by 1") == [
-        ("greeting", 20),
-        ("last_day", 20),
-    ]
+    assert {"enroll", "greeting.wait", "greeting.plan", "greeting.deliver_sms[0]", "settle", "run"} <= set(states)
+    sent = people.rows("select m.step, count(*) from outbox join messages m using (message_id) group by 1 order by 1")
+    assert sent == [("greeting", 20), ("last_day", 20)]
     assert people.rows("select status, mode from cohorts") == [("settled", "test")]
     assert people.rows("select journey, run_id from cohort_runs") == [(JOURNEY, "r1")]
 
@@ -55,7 +54,7 @@ def test_what_tasks_hand_on_are_counts_and_ids(house, people):
     shards = house.xcom(JOURNEY, "r1", "greeting.plan")
     assert shards == [{"wave": 0, "shard": 0, "of": 1}]
     handed_on = str(entered) + str(shards)
-    for (customer_id, email) in people.rows("select customer_id, email from customers"):
+    for customer_id, email in people.rows("select customer_id, email from customers"):
         assert f"'{customer_id}'" not in handed_on and email not in handed_on
 
 
@@ -219,3 +218,40 @@ def test_a_task_that_lost_its_worker_leaves_a_red_run_that_clearing_mends(house,
     house.clear(JOURNEY, "r1", "greeting.deliver_sms", "greeting.deliver_email")
     assert all_green(house.work(JOURNEY, "r1"))
     assert people.count("outbox") == 40 and people.count("outcomes", kind="accepted") == 40
+
+
+def test_a_task_has_a_button_to_its_cohort_s_numbers(house, people):
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    from retention.plugin import RetentionPlugin
+
+    house.parse()
+    house.start(JOURNEY, "r:1+", **ON_TIME)
+    house.work(JOURNEY, "r:1+", only="enroll")
+    with create_session() as session:
+        link = session.scalars(
+            XComModel.get_many(run_id="r:1+", dag_ids=JOURNEY, task_ids="enroll", key="_link_NumbersLink")
+        ).one()
+        path = XComModel.deserialize_value(link)
+    assert path.endswith(f"/dags/{JOURNEY}/runs/r%3A1%2B/plugin/retention_numbers")
+    assert "retention_numbers" in {view["url_route"] for view in RetentionPlugin.external_views}
+
+
+def test_a_run_that_is_triggered_with_nonsense_is_refused(house):
+    from airflow.sdk.definitions.param import ParamValidationError
+
+    house.parse()
+    params = house.dags[JOURNEY].params
+    for conf in ({"mode": "live"}, {"on_time": "yes"}, {"cohort_at": 20261207}, {"cohort_at": "yesterday"}):
+        with pytest.raises(ParamValidationError):
+            copy(params).update(conf)
+    for conf in ({"mode": "test"}, {"cohort_at": "2026-12-07T06:00"}, {"cohort_at": COHORT.isoformat(), "mode": None}):
+        copy(params).update(conf)
+
+
+def test_a_moment_that_is_in_no_calendar_fails_at_once(house, people):
+    house.parse()
+    house.start(JOURNEY, "r1", cohort_at="2026-13-45T06:00")
+    assert house.work(JOURNEY, "r1", only="enroll")["enroll"] == "failed"
+    assert people.count("cohorts") == 0

@@ -35,6 +35,7 @@ PARAMS = {
     "cohort_at": Param(
         None,
         type=["null", "string"],
+        pattern=r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$",
         title="Cohort's moment",
         description="Empty: this run's own. Or 2026-12-01T06:00, in the journey's time zone. An existing cohort is joined.",
     ),

@@ -76,7 +76,9 @@ def _lay_out_one(
 def report_bug(journey: str, error: Exception) -> Problem:
     """An error that nobody thought of. Only its kind is told: its text may hold anything."""
     what = f"this journey can't be shown in Airflow ({type(error).__name__})."
-    return Problem(f"include/journeys/{journey}.yaml", 1, what, "That is a mistake of ours: see the dag-processor's log.")
+    return Problem(
+        f"include/journeys/{journey}.yaml", 1, what, "That is a mistake of ours: see the dag-processor's log."
+    )
 
 
 def pick_version(include: Path, journey: str, engine: Engine, *, may_drop_steps: bool = False) -> Version:

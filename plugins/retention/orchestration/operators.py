@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger, TimeDeltaTrigger
 from airflow.sdk import BaseOperator
 
-from retention.errors import BooksOpen
+from retention.errors import BooksOpen, ConfigError, Problem
 from retention.journey.firing import moments_between
+from retention.orchestration.links import NumbersLink
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ LONGEST_TURN = timedelta(minutes=30)
 
 class EnrollOperator(BaseOperator):
     """Takes in the run's cohort; XCom: the counts, with `cohort_id` for the other tasks."""
+
+    operator_extra_links = (NumbersLink(),)
 
     def __init__(self, *, journey: str, include: str, **kwargs: Any):
         super().__init__(**kwargs)
@@ -96,6 +99,8 @@ class WaitOperator(BaseOperator):
 class PlanOperator(BaseOperator):
     """Decides the step for everybody; XCom: the shards to deliver."""
 
+    operator_extra_links = (NumbersLink(),)
+
     def __init__(self, *, step: str, include: str, **kwargs: Any):
         super().__init__(**kwargs)
         self.step, self.include = step, include
@@ -137,6 +142,8 @@ class DeliverOperator(BaseOperator):
 class SettleOperator(BaseOperator):
     """Closes the cohort's books, or fails and says what is missing: the run is only as green as its books."""
 
+    operator_extra_links = (NumbersLink(),)
+
     def execute(self, context: Any) -> None:
         from retention.orchestration import cohort
         from retention.store.database import connect
@@ -153,9 +160,16 @@ def pull_cohort(context: Any) -> int:
 
 
 def find_moment(params: Any, dag_run: Any, zone: ZoneInfo) -> datetime:
-    """The cohort's moment: the param `cohort_at` (in the journey's zone if it names none), else the run's own."""
+    """The cohort's moment: the param `cohort_at` (in the journey's zone if it names none), else the run's own.
+
+    Raises ConfigError for what is no moment.
+    """
     given = params.get("cohort_at")
     if not given:
         return dag_run.logical_date or dag_run.run_after
-    moment = datetime.fromisoformat(given)
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError:
+        problem = Problem("param cohort_at", 1, f'"{given}" is no moment.', "Write it like 2026-12-01T06:00.")
+        raise ConfigError([problem]) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
