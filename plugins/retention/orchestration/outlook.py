@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from retention.audience.entry import find_cohort
+from retention.delivery.plan import Decided, count_decisions
 from retention.journey.firing import last_moment, next_moment
 from retention.journey.load import Version
-from retention.journey.models import Journey
+from retention.journey.models import Journey, Step
 
 
 def say_duration(span: timedelta) -> str:
@@ -41,17 +42,24 @@ def look_ahead(engine: Engine, version: Version, now: datetime) -> list[str]:
         cohort = find_cohort(conn, journey.journey, moment, "live") or find_cohort(
             conn, journey.journey, moment, "test"
         )
+        decided = count_decisions(conn, cohort.cohort_id) if cohort else []
     state = "has entered" if cohort else "enters as soon as Airflow gets to it"
     lines = [f"today's cohort ({moment:%H:%M} {journey.timezone}) {state}"]
     for step in journey.steps:
-        if step.retired:
-            continue
-        due_at, expires_at = journey.due_at(step, moment), journey.expires_at(step, moment)
-        if now < due_at:
-            lines.append(f"{step.id} due {say_moment(due_at, journey, now)}")
-        elif now < expires_at:
-            until = say_moment(expires_at, journey, now)
-            lines.append(f"{step.id} was due {say_moment(due_at, journey, now)}; it may still go out until {until}")
-        else:
-            lines.append(f"{step.id} was due {say_moment(due_at, journey, now)} and has expired")
+        if not step.retired:
+            mine = [it for it in decided if it.step == step.id]
+            lines.append(_say_step(journey, step, moment, now, mine))
     return lines
+
+
+def _say_step(journey: Journey, step: Step, moment: datetime, now: datetime, decided: list[Decided]) -> str:
+    due_at, expires_at = journey.due_at(step, moment), journey.expires_at(step, moment)
+    if now < due_at:
+        return f"{step.id} due {say_moment(due_at, journey, now)}"
+    was_due = f"{step.id} was due {say_moment(due_at, journey, now)}"
+    if decided:
+        sends = sum(it.count for it in decided if it.decision == "send")
+        return f"{was_due}: {sends} to send, {sum(it.count for it in decided) - sends} not, each with its reason"
+    if now < expires_at:
+        return f"{was_due}; it may still go out until {say_moment(expires_at, journey, now)}"
+    return f"{was_due} and has expired"
