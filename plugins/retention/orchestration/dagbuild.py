@@ -37,10 +37,15 @@ PARAMS = {
         type=["null", "string"],
         pattern=r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?$",
         title="Cohort's moment",
-        description="Empty: this run's own. Or 2026-12-01T06:00, in the journey's time zone. An existing cohort is joined.",
+        description="Empty: the logical date. Or 2026-12-01T06:00, in the journey's time zone. An existing cohort is joined.",
     ),
     "mode": Param(
-        None, type=["null", "string"], enum=[None, "test"], title="Mode", description="test: to the outbox only."
+        None,
+        type=["null", "string"],
+        enum=[None, "test"],
+        values_display={"null": "as the journey says", "test": "test"},
+        title="Mode",
+        description="test: to the outbox only, never counted.",
     ),
     "on_time": Param(
         False,

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger, TimeDeltaTrigger
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 
 from retention.errors import BooksOpen, ConfigError, Problem
 from retention.journey.firing import moments_between
 from retention.orchestration.links import NumbersLink
+from retention.orchestration.triggers import EarlierDaysTrigger, StepTurnTrigger, is_anybody_waiting
 
 log = logging.getLogger(__name__)
 
-FINISHED = ("success", "failed", "upstream_failed", "skipped", "removed")
-LOOK_AGAIN = timedelta(seconds=3)
 LONGEST_TURN = timedelta(minutes=30)
 """How long a day waits for earlier days to enroll, in case one of them hangs."""
 
@@ -68,11 +67,13 @@ class EnrollOperator(BaseOperator):
         if moment is None:
             return
         earlier = moments_between(journey, moment - journey.entry.window, moment)
+        until = run.start_date + LONGEST_TURN
+        if not earlier or cohort.read_clock() >= until:
+            return
         states = context["ti"].get_task_states(dag_id=self.dag_id, task_ids=[self.task_id], logical_dates=earlier)
-        is_waiting = any(state not in FINISHED for tasks in states.values() for state in tasks.values())
-        if earlier and is_waiting and cohort.read_clock() < run.start_date + LONGEST_TURN:
+        if is_anybody_waiting(states):
             log.info("an earlier day's cohort enters first")
-            self.defer(trigger=TimeDeltaTrigger(LOOK_AGAIN), method_name="execute")
+            self.defer(trigger=EarlierDaysTrigger(self.dag_id, self.task_id, earlier, until), method_name="execute")
 
 
 class WaitOperator(BaseOperator):
@@ -93,7 +94,7 @@ class WaitOperator(BaseOperator):
             self.defer(trigger=DateTimeTrigger(moment=due_at, end_from_trigger=True), method_name="execute")
         if due_at is None and not cohort.is_turn(engine, cohort_id, self.step):
             log.info("the steps before this one come first")
-            self.defer(trigger=TimeDeltaTrigger(LOOK_AGAIN), method_name="execute")
+            self.defer(trigger=StepTurnTrigger(cohort_id, self.step), method_name="execute")
 
 
 class PlanOperator(BaseOperator):
@@ -148,7 +149,9 @@ class SettleOperator(BaseOperator):
         from retention.orchestration import cohort
         from retention.store.database import connect
 
-        cohort.settle(connect(), pull_cohort(context))
+        cohort_id = pull_cohort(context)
+        cohort.settle(connect(), cohort_id)
+        log.info("cohort %d: everybody has a decision, every message an answer; the books are closed", cohort_id)
 
 
 def pull_cohort(context: Any) -> int:

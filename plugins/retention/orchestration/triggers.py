@@ -1,0 +1,66 @@
+"""What tasks wait for without a worker, other than a moment: the triggerer looks again and again, in their stead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+from asgiref.sync import sync_to_async
+
+LOOK_AGAIN_S = 2.0
+FINISHED = ("success", "failed", "upstream_failed", "skipped", "removed")
+
+
+class StepTurnTrigger(BaseTrigger):
+    """Ends `wait` when the steps before this one are through: for a test that pretends to be on time."""
+
+    def __init__(self, cohort_id: int, step: str):
+        super().__init__()
+        self.cohort_id, self.step = cohort_id, step
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}.StepTurnTrigger", {"cohort_id": self.cohort_id, "step": self.step}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while not await asyncio.to_thread(self._is_turn):
+            await asyncio.sleep(LOOK_AGAIN_S)
+        yield TaskSuccessEvent()
+
+    def _is_turn(self) -> bool:
+        from retention.orchestration import cohort
+        from retention.store.database import connect
+
+        return cohort.is_turn(connect(), self.cohort_id, self.step)
+
+
+class EarlierDaysTrigger(BaseTrigger):
+    """Wakes `enroll` when no run of these earlier days is about to enroll any more, or at `until`."""
+
+    def __init__(self, dag_id: str, task_id: str, logical_dates: list[datetime], until: datetime):
+        super().__init__()
+        self.dag_id, self.task_id, self.logical_dates, self.until = dag_id, task_id, logical_dates, until
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        values = {name: getattr(self, name) for name in ("dag_id", "task_id", "logical_dates", "until")}
+        return f"{__name__}.EarlierDaysTrigger", values
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        from retention.orchestration import cohort
+
+        fetch = sync_to_async(RuntimeTaskInstance.get_task_states)
+        while cohort.read_clock() < self.until:
+            states = await fetch(dag_id=self.dag_id, task_ids=[self.task_id], logical_dates=self.logical_dates)
+            if not is_anybody_waiting(states):
+                break
+            await asyncio.sleep(LOOK_AGAIN_S)
+        yield TriggerEvent(None)
+
+
+def is_anybody_waiting(states: dict[str, Any]) -> bool:
+    """Whether one of these tasks (run -> task -> state) has yet to come to an end."""
+    return any(state not in FINISHED for tasks in states.values() for state in tasks.values())
