@@ -14,13 +14,14 @@ MAY_IMPORT = {
     "errors": set(),
     "journey": {"errors"},
     "store": {"errors"},
+    "intake": {"errors", "journey", "store"},
     "audience": {"errors", "journey", "store"},
     "delivery": {"errors", "journey", "store"},
     "insight": {"errors", "journey", "store"},
-    "orchestration": {"errors", "journey", "store", "audience", "delivery", "insight"},
-    "web": {"errors", "journey", "store", "audience", "delivery", "insight", "orchestration"},
+    "orchestration": {"errors", "journey", "store", "intake", "audience", "delivery", "insight"},
+    "web": {"errors", "journey", "store", "intake", "audience", "delivery", "insight", "orchestration"},
     "console": set(),
-    "cli": {"console", "errors", "journey", "store", "audience", "delivery", "insight", "orchestration"},
+    "cli": {"console", "errors", "journey", "store", "intake", "audience", "delivery", "insight", "orchestration"},
     "plugin": {"errors", "journey", "store", "audience", "delivery", "insight", "orchestration", "web"},
 }
 MAY_USE_AIRFLOW = re.compile(r"plugins/retention/(orchestration/|plugin\.py|web/auth\.py)|dags/")

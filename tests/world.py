@@ -120,6 +120,7 @@ class World:
             amount=100,
             currency="CNY",
             coupon_code=coupon,
+            recorded_at=recorded,
         )
 
     def count(self, table: str, **where) -> int:

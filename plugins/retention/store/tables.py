@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 
 metadata = MetaData(
     naming_convention={
@@ -71,7 +71,33 @@ def _customer_columns() -> list[Column]:
         Column("timezone", Text),
         Column("country", Text),
         Column("attributes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+        # Columns that no source gave and we worked out (country, timezone): a source's own word replaces them.
+        Column("derived", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+        Column("source", Text),
         _instant("occurred_at"),
+        _instant("recorded_at"),
+    ]
+
+
+def _order_columns() -> list[Column]:
+    return [
+        Column("customer_id", Text, nullable=False),
+        Column("amount", Numeric(18, 4)),
+        Column("currency", Text),
+        Column("source", Text),
+        _instant("occurred_at"),
+        _instant("recorded_at"),
+    ]
+
+
+def _order_item_columns() -> list[Column]:
+    return [
+        Column("product_id", Text),
+        Column("category", Text),
+        Column("quantity", Numeric(14, 3), nullable=False),
+        Column("amount", Numeric(18, 4), nullable=False),
+        Column("currency", Text, nullable=False),
+        Column("coupon_code", Text),
         _instant("recorded_at"),
     ]
 
@@ -108,39 +134,77 @@ orders = Table(
     "orders",
     metadata,
     Column("order_id", Text, primary_key=True),
-    Column("customer_id", Text, nullable=False),
-    _instant("occurred_at"),
-    _instant("recorded_at"),
+    *_order_columns(),
     Index("ix_orders_customer_id_occurred_at", "customer_id", "occurred_at"),
-    comment="Fact: an order, at the moment it was placed. What became of it is in order_status.",
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso4217"),
+    CheckConstraint("(amount is null) = (currency is null)", name="amount_whole"),
+    comment="Fact: an order, at the moment it was placed; amount is its total where the source gives one, else its items "
+    "add up. What became of it is in order_status. A trigger moves what is replaced to order_history.",
 )
 
+order_history = Table(
+    "order_history",
+    metadata,
+    Column("order_id", Text, nullable=False),
+    *_order_columns(),
+    _instant("replaced_at"),
+    PrimaryKeyConstraint("order_id", "replaced_at"),
+    Index("ix_order_history_customer_id", "customer_id"),
+    comment="Fact: earlier states of an order, valid from recorded_at until replaced_at (exclusive).",
+)
+
+# No foreign keys among orders, their items and their status: sources bring them in any order, and what came first waits,
+# unseen by the views of as_of, for the rest. A load's report counts what waits.
 order_status = Table(
     "order_status",
     metadata,
-    Column("order_id", Text, ForeignKey("orders.order_id"), nullable=False),
+    Column("order_id", Text, nullable=False),
     Column("status", Text, nullable=False),
     _instant("occurred_at"),
     _instant("recorded_at"),
     PrimaryKeyConstraint("order_id", "status", "occurred_at"),
     _one_of("status", ("placed", "paid", "delivered", "cancelled", "refunded")),
-    comment="Fact: the history of an order's status; append-only.",
+    comment="Fact: the history of an order's status; append-only. An order without one counts as placed.",
 )
 
 order_items = Table(
     "order_items",
     metadata,
-    Column("order_id", Text, ForeignKey("orders.order_id"), nullable=False),
+    Column("order_id", Text, nullable=False),
     Column("line", Integer, nullable=False),
-    Column("category", Text, nullable=False),
-    Column("quantity", Integer, nullable=False),
-    Column("amount", Numeric(14, 2), nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("coupon_code", Text),
+    *_order_item_columns(),
     PrimaryKeyConstraint("order_id", "line"),
     Index("ix_order_items_coupon_code", text("upper(coupon_code)"), postgresql_where=text("coupon_code is not null")),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso4217"),
-    comment="Fact: what was bought. amount is the line's total in its currency, after discounts.",
+    comment="Fact: what was bought. amount is the line's total in its currency, after discounts. A trigger moves what is "
+    "replaced to order_item_history.",
+)
+
+order_item_history = Table(
+    "order_item_history",
+    metadata,
+    Column("order_id", Text, nullable=False),
+    Column("line", Integer, nullable=False),
+    *_order_item_columns(),
+    _instant("replaced_at"),
+    PrimaryKeyConstraint("order_id", "line", "replaced_at"),
+    comment="Fact: earlier states of an order's line, valid from recorded_at until replaced_at (exclusive).",
+)
+
+products = Table(
+    "products",
+    metadata,
+    Column("product_id", Text, primary_key=True),
+    Column("name", Text),
+    Column("category", Text),
+    Column("price", Numeric(18, 4)),
+    Column("currency", Text),
+    Column("attributes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("source", Text),
+    _instant("occurred_at"),
+    _instant("recorded_at"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso4217"),
+    comment="Fact: what is for sale, as last learned; no history is kept. recorded_at is when it was first learned.",
 )
 
 event_kinds = Table(
@@ -207,6 +271,117 @@ lunar_months = Table(
     Column("days", SmallInteger, nullable=False),
     PrimaryKeyConstraint("lunar_year", "month", "is_leap"),
     comment="The Chinese calendar 1900-2100: first_day is the solar date of each lunar month's first day.",
+)
+
+# --- how the facts came in ------------------------------------------------------------------------------------------
+
+imports = Table(
+    "imports",
+    metadata,
+    _id("import_id"),
+    Column("mapping", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("is_history", Boolean, nullable=False),
+    Column("state", Text, nullable=False),
+    _instant("started_at"),
+    _instant("ended_at", nullable=True),
+    Column("rows_read", BigInteger, nullable=False, server_default=text("0")),
+    Column("rows_rejected", BigInteger, nullable=False, server_default=text("0")),
+    Column("cells_left_out", BigInteger, nullable=False, server_default=text("0")),
+    Column("summary", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("error", Text),
+    # running -> done ; running -> failed ; running -> interrupted (its process died: nothing of it was kept)
+    _one_of("state", ("running", "done", "failed", "interrupted")),
+    Index("ix_imports_started_at", "started_at"),
+    comment="Every load of a file or from a database: what came in, what did not. Its facts and its end are one transaction.",
+)
+
+rejected_rows = Table(
+    "rejected_rows",
+    metadata,
+    Column("import_id", BigInteger, ForeignKey("imports.import_id"), nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("column", Text),
+    Column("reason", Text, nullable=False),
+    Column("remedy", Text, nullable=False),
+    Column("raw", Text, nullable=False),
+    _one_of("level", ("row", "cell")),
+    Index("ix_rejected_rows_import_id_line", "import_id", "line"),
+    comment="What a load did not take: a whole row, or one cell of a row that came in without it. Kept as it was read.",
+)
+
+sync_marks = Table(
+    "sync_marks",
+    metadata,
+    Column("mapping", Text, primary_key=True),
+    Column("watermark", Text, nullable=False),
+    Column("import_id", BigInteger, ForeignKey("imports.import_id"), nullable=False),
+    _instant("moved_at"),
+    comment="How far each synchronised query was read; moved in the transaction that loads the rows.",
+)
+
+quality_checks = Table(
+    "quality_checks",
+    metadata,
+    _id("check_id"),
+    Column("import_id", BigInteger, ForeignKey("imports.import_id"), nullable=False),
+    Column("check", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("found", Numeric(18, 4)),
+    Column("limit", Numeric(18, 4)),
+    Column("detail", Text, nullable=False),
+    _instant("checked_at"),
+    UniqueConstraint("import_id", "check"),
+    _one_of("verdict", ("good", "warn", "stop", "too_few")),
+    comment="What was found when the facts were looked over after a load, beside the limit that applied.",
+)
+
+data_holds = Table(
+    "data_holds",
+    metadata,
+    _id("hold_id"),
+    Column("check", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("import_id", BigInteger, ForeignKey("imports.import_id"), nullable=False),
+    Column("reason", Text, nullable=False),
+    _instant("placed_at"),
+    _instant("lifted_at", nullable=True),
+    Column("lifted_by", Text),
+    Column("lift_reason", Text),
+    # One hold at a time for a check and a source.
+    Index("uq_data_holds_standing", "check", "source", unique=True, postgresql_where=text("lifted_at is null")),
+    comment="While a row stands (lifted_at is null) nobody enters, nothing is planned and nothing is handed over: the data "
+    "is not fit. Lifted by the next good load of the source, or by a person.",
+)
+
+customer_merges = Table(
+    "customer_merges",
+    metadata,
+    _id("merge_id"),
+    Column("kept_id", Text, nullable=False),
+    Column("merged_id", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("before", JSONB, nullable=False),
+    _instant("merged_at"),
+    _instant("undone_at", nullable=True),
+    # A customer goes on under one other id at most.
+    Index("uq_customer_merges_standing", "merged_id", unique=True, postgresql_where=text("undone_at is null")),
+    CheckConstraint("kept_id <> merged_id", name="two_customers"),
+    comment="One person under two ids: what belonged to merged_id goes on under kept_id until undone_at.",
+)
+
+customer_merge_rows = Table(
+    "customer_merge_rows",
+    metadata,
+    Column("merge_id", BigInteger, ForeignKey("customer_merges.merge_id"), nullable=False),
+    Column("table_name", Text, nullable=False),
+    Column("row_key", Text, nullable=False),
+    PrimaryKeyConstraint("merge_id", "table_name", "row_key"),
+    comment="Which rows a merge gave to the kept customer (or added), so that it can be undone.",
 )
 
 # --- what was decided ------------------------------------------------------------------------------------------------
@@ -306,6 +481,7 @@ SKIP_REASONS = (
     "holdout",
     "stopped",
     "retired",
+    "merged",
     "exited",
     "goal_met",
     "expired",

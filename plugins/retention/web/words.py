@@ -11,6 +11,7 @@ SKIPS: Mapping[str, str] = {
     "holdout": "in the comparison group: gets no marketing, so that we can see what the journey achieves",
     "stopped": "the journey is stopped",
     "retired": "the step is retired",
+    "merged": "the same person goes on under another id (`retention customers merge`)",
     "exited": "unsubscribed since entering",
     "goal_met": "has already done what the journey is for",
     "expired": "too late: the step was past its time",

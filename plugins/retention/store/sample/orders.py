@@ -92,7 +92,7 @@ def draw_status(people: People, purchases: Purchases, seed: int, period: Period)
     return columns, np.where(moments["delivered"] < DAYS, moments["delivered"], never)
 
 
-def draw_items(people: People, purchases: Purchases, seed: int) -> tuple[dict, np.ndarray]:
+def draw_items(people: People, purchases: Purchases, seed: int, period: Period) -> tuple[dict, np.ndarray]:
     """The columns of the table order_items, and for each order the index of its first line's category.
 
     Amounts are exact: the lines of an order sum to what it is worth.
@@ -118,6 +118,7 @@ def draw_items(people: People, purchases: Purchases, seed: int) -> tuple[dict, n
         "amount": np.array([Decimal(c).scaleb(-2) for c in cents.tolist()], object),
         "currency": people.currency[purchases.customer][order],
         "coupon_code": code[order],
+        "recorded_at": period.instants(purchases.recorded[order]),
     }
     return columns, ranked[:, 0]
 

@@ -56,7 +56,7 @@ def generate(customers: int, seed: int, today: date, timezone: str = "Asia/Shang
     people = draw_people(customers, seed, period)
     purchases = draw_purchases(people, seed)
     status, delivered = draw_status(people, purchases, seed, period)
-    items, category = draw_items(people, purchases, seed)
+    items, category = draw_items(people, purchases, seed, period)
     return Sample(
         period,
         {
