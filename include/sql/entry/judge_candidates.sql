@@ -1,18 +1,45 @@
 -- Who of the named enters: one row a customer in the temporary table judged, with the reason of a refusal or null,
 -- the arm, and whether the customer could be written to at all at this moment.
 create temporary table judged on commit drop as
-with named as (
-    -- One occurrence a customer: a fresh one before the backlog. What already entered is no candidate.
+with recursive chain as (
+    select merged_id, kept_id from customer_merges where undone_at is null
+    union
+    select c.merged_id, m.kept_id
+    from chain c
+    join customer_merges m on m.merged_id = c.kept_id and m.undone_at is null
+),
+alias as (
+    -- Ids of one person: each that goes on under another, with the one at the end of its chain.
+    select c.merged_id, c.kept_id
+    from chain c
+    where not exists (select from customer_merges m where m.merged_id = c.kept_id and m.undone_at is null)
+),
+carried as (
+    -- Where a person was in the journey under an id that was merged, beside the enrollments of the kept one.
+    select a.kept_id as customer_id, e.occurrence, e.entered_at
+    from alias a
+    join enrollments e on e.customer_id = a.merged_id and e.mode = :mode and e.journey = :journey
+),
+named as (
+    -- One occurrence a customer: a fresh one before the backlog. What already entered is no candidate. A moment before
+    -- a merge still names the merged id: the person enters under the kept one.
     select distinct on (customer_id) customer_id, occurrence, is_fresh
     from (
-        select customer_id, occurrence, true as is_fresh from audience_fresh
-        union all
-        select customer_id, occurrence, false from audience_backlog
+        select coalesce(a.kept_id, n.customer_id) as customer_id, n.occurrence, n.is_fresh
+        from (
+            select customer_id, occurrence, true as is_fresh from audience_fresh
+            union all
+            select customer_id, occurrence, false from audience_backlog
+        ) as n
+        left join alias a on a.merged_id = n.customer_id
     ) as candidates
     where not exists (
         select from enrollments e
         where e.mode = :mode and e.journey = :journey
           and e.customer_id = candidates.customer_id and e.occurrence = candidates.occurrence)
+      and not exists (
+        select from carried c
+        where c.customer_id = candidates.customer_id and c.occurrence = candidates.occurrence)
     order by customer_id, is_fresh desc, occurrence desc
 ),
 known as (
@@ -43,6 +70,10 @@ refused as (
                    where e.mode = :mode and e.journey = :journey and e.customer_id = k.customer_id
                      and (cast(:reenter_s as float8) is null
                           or abs(extract(epoch from e.entered_at - :cohort_at)) < :reenter_s))
+                 or k.customer_id in (
+                   select c.customer_id from carried c
+                   where cast(:reenter_s as float8) is null
+                      or abs(extract(epoch from c.entered_at - :cohort_at)) < :reenter_s)
                    then 'reenter_after'
                when exists (
                    select from enrollments e

@@ -44,6 +44,7 @@ judged as (
                when p.arm = 'holdout' and :purpose = 'marketing' then 'holdout'
                when :is_stopped then 'stopped'
                when :is_retired then 'retired'
+               when p.customer_id in (select merged_id from customer_merges where undone_at is null) then 'merged'
                when :exit_unsubscribed and exists (
                    select from as_of.consents k
                    where k.customer_id = p.customer_id and k.purpose = 'marketing' and not k.is_granted
