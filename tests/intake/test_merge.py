@@ -1,5 +1,6 @@
 """Merge: one person under two ids; nothing is lost, the stricter consent wins, nobody is carried twice, all undoable."""
 
+from collections import defaultdict
 from datetime import timedelta
 
 import pytest
@@ -70,11 +71,16 @@ def customer(world, customer_id):
         return dict(conn.execute(select(table).where(table.c.customer_id == customer_id)).mappings().one())
 
 
-def coupon(world, code, customer_id, enrollment_id):
+def refuse(world, cohort_id, customer_id, occurrence):
     world.add(
-        "coupons", code=code, mode="test", enrollment_id=enrollment_id, step="hello", customer_id=customer_id,
-        kind="percent_off", value=10, valid_until=LAST_DAY, state="issued", state_at=AT,
-    )  # fmt: skip
+        "entry_refusals",
+        cohort_id=cohort_id,
+        mode="test",
+        journey="birthday_care",
+        customer_id=customer_id,
+        occurrence=occurrence,
+        reason="backlog",
+    )
 
 
 def event(world, customer_id, key, at=AT):
@@ -90,8 +96,9 @@ def test_the_history_goes_on_under_the_kept_id(world):
     world.order("o1", "b", AT - DAY)
     world.order("mine", "a", AT - DAY)
     event(world, "b", "e1")
-    entered = enter(world)
-    plan(world, entered.cohort_id)  # reserves a coupon
+    cohort_id = enter(world).cohort_id
+    plan(world, cohort_id)  # reserves a coupon
+    refuse(world, cohort_id, "b", "birthday:2025")
     done = merge_(world)
     assert (done.kept_id, done.merged_id) == ("a", "b")
     assert done.rows == {"orders": 1, "events": 1, "consents": 2, "coupons": 1, "enrollments": 1, "entry_refusals": 1}
@@ -395,69 +402,75 @@ def test_a_coupon_drawn_meanwhile_goes_back_with_its_journey(world):
 
 # --- no second entry -------------------------------------------------------------------------------------------------
 
-NAMED = "select customer_id, 'joined' as occurrence from customers"
+AGAIN = "{window: 3d, reenter_after: 300d}"
+
+
+def naming(**occurrences):
+    """A journey whose audience names these customers for these occurrences."""
+    rows = ", ".join(f"('{who}', '{occurrence}')" for who, occurrence in occurrences.items())
+    return with_audience(f"select * from (values {rows}) as named (customer_id, occurrence)", entry=AGAIN)
 
 
 def test_no_second_birthday_within_the_year(world):
-    """Both have entered; the enrollment of the merged one stays under its id and still counts."""
-    world.customer("a", "12-04")
-    world.customer("b", "06-04")
+    """A year is not over since the merged id's birthday, whose enrollment stays where it was."""
+    world.customer("a", "06-04")
+    world.customer("b", "12-04")
     enter(world, at=shanghai("2026-06-01 06:00"))
     enter(world, at=AT)
     merge_(world)
-    # The kept customer's birthday is corrected to the other's: another occurrence, 300 days are not over since b's.
-    with world.engine.begin() as conn:
-        conn.execute(
-            text("update enrollments set entered_at = entered_at - interval '400 days' where customer_id = 'a'")
-        )
-        conn.execute(text("delete from enrollments where customer_id = 'a'"))
-    world.change_customer("a", NOON + HOUR, birth_month=3, birth_day=4)
-    entered = enter(world, at=shanghai("2027-03-01 06:00"))
+    world.change_customer("a", NOON + HOUR, birth_month=4, birth_day=4)
+    # birthday:2027, and more than 300 days since a's own
+    entered = enter(world, at=shanghai("2027-04-01 06:00"))
     assert (entered.enrolled, entered.refused) == (0, {"reenter_after": 1})
-    undo(world, at=shanghai("2027-03-01 12:00"))
-    entered = enter(world, at=shanghai("2027-03-02 06:00"))
+    undo(world, at=shanghai("2027-04-01 12:00"))
+    entered = enter(world, at=shanghai("2027-04-02 06:00"))
     assert (entered.enrolled, entered.refused) == (1, {})
 
 
 def test_an_occurrence_that_the_merged_id_entered_is_no_candidate(world):
+    """An occurrence such as `first_order:8831` follows the order to the kept customer."""
     world.customer("a")
     world.customer("b")
-    version = with_audience(NAMED, entry="{window: 3d, reenter_after: 1h}")
-    enter(world, version)
+    enter(world, naming(a="first_order:1", b="first_order:2"))
     merge_(world)
-    with world.engine.begin() as conn:
-        conn.execute(text("delete from enrollments where customer_id = 'a'"))
-    entered = enter(world, version, AT + DAY)
+    entered = enter(world, naming(a="first_order:2"), AT + 400 * DAY)
     assert (entered.enrolled, entered.refused) == (0, {})
+    assert enter(world, naming(a="first_order:3"), AT + 401 * DAY).enrolled == 1
 
 
-def test_a_made_up_moment_before_the_merge_names_the_person_once(world):
-    world.customer("a", since=LONG_AGO)
-    world.customer("b", since=LONG_AGO)
+def test_a_made_up_moment_before_the_merge_takes_the_person_in_once(world):
+    world.customer("a")
+    world.customer("b")
     merge_(world)
-    entered = enter(world, with_audience("select customer_id, 'x:' || customer_id as occurrence from customers"), AT)
-    assert entered.enrolled == 1
+    assert enter(world, naming(b="x:b", a="x:a")).enrolled == 1
     assert list(world.entered()) == ["a"]
 
 
-def test_a_chain_of_ids_is_one_person(world):
+def test_a_moment_before_the_merge_takes_the_merged_one_in_under_the_kept_id(world):
+    world.customer("a")
+    world.customer("b", "12-04")
+    merge_(world)
+    cohort_id = enter(world).cohort_id  # of six o'clock, when b was known and a had no birthday
+    plan(world, cohort_id)
+    assert world.decisions() == {"a": ("send", "sms", None)}
+
+
+@pytest.mark.parametrize("order", [["bc", "ab"], ["ab", "ac"]])
+def test_all_ids_of_a_person_count(world, order):
     for who in "abc":
         world.customer(who)
-    version = with_audience(NAMED, entry="{window: 3d, reenter_after: 300d}")
-    enter(world, version)
-    merge_(world, "b", "c", NOON)
-    merge_(world, "a", "b", NOON + HOUR)
-    assert world.rows("select customer_id from enrollments order by 1") == [("a",), ("b",), ("c",)]
+    enter(world, naming(b="x:b"), AT - 400 * DAY)
+    enter(world, naming(c="x:c"), AT - DAY)
+    for n, (kept, merged) in enumerate(order):
+        merge_(world, kept, merged, AT + n * HOUR)
+    # b's came over to a; c's stays under c, for b and then a were in the journey
+    assert world.rows("select customer_id, occurrence from enrollments order by 1") == [("a", "x:b"), ("c", "x:c")]
     with world.engine.begin() as conn:
         assert merge.standing_aliases(conn) == {"b": "a", "c": "a"}
-        conn.execute(text("delete from enrollments where customer_id in ('a', 'b')"))
-    again = with_audience(
-        "select customer_id, 'again' as occurrence from customers", entry="{window: 3d, reenter_after: 300d}"
-    )
-    assert enter(world, again, AT + DAY).refused == {"reenter_after": 1}
-    same = with_audience(NAMED, entry="{window: 3d, reenter_after: 1h}")
-    assert enter(world, same, AT + 2 * DAY).refused == {}
-    assert world.count("enrollments") == 1
+    assert enter(world, naming(a="x:new"), AT + DAY).refused == {"reenter_after": 1}
+    assert enter(world, naming(a="x:c"), AT + 400 * DAY).refused == {}
+    assert world.count("enrollments") == 2
+    assert enter(world, naming(a="x:new", c="x:new", b="x:new"), AT + 401 * DAY).enrolled == 1
 
 
 # --- undo ------------------------------------------------------------------------------------------------------------
@@ -641,14 +654,20 @@ def test_merged_and_undone_is_as_if_never_merged(world, people, enrolled, facts,
         put_company(conn, people, enrolled, facts)
         put_consents(conn, decisions)
         before = snapshot(conn)
+        owners = dict(conn.execute(text("select enrollment_id, customer_id from enrollments")).all())
         now = AT + 2 * HOUR
         for kept, merged in pairs:
             merge.merge_customers(conn, kept, merged, reason="same", actor="ada", now=now)
             now += HOUR
             for table in ("orders", "order_history", "events", "consents", "coupons", "customers"):
                 assert not conn.scalar(text(f"select count(*) from {table} where customer_id = :id"), {"id": merged})
-            twice = "select 1 from enrollments where customer_id = :id group by mode, journey having count(*) > 1"
-            assert snapshot(conn) != before or not twice
+        carried = defaultdict(set)
+        for enrollment_id, who, journey, mode in conn.execute(
+            text("select enrollment_id, customer_id, journey, mode from enrollments")
+        ):
+            if who not in merge.standing_aliases(conn):
+                carried[who, journey, mode].add(owners[enrollment_id])
+        assert all(len(whose) == 1 for whose in carried.values())
         for _, merged in reversed(pairs):
             merge.undo_merge(conn, merged, reason="no", actor="ada", now=now)
             now += HOUR
@@ -668,8 +687,9 @@ def test_merged_and_undone_is_as_if_never_merged(world, people, enrolled, facts,
     ("kept", "merged", "complaint"),
     [
         ("a", "a", r"^customers merge a a: both are the same id\. Name the id to keep"),
-        ("a", "x", r"^customers merge a x: no customer has the id x\. Check the spelling"),
+        ("e", "x", r"^customers merge e x: no customer has the id x\. Check the spelling"),
         ("y", "x", r"no customer has the id y or x\."),
+        ("d", "d", r"both are the same id"),
         ("d", "b", r"^customers merge d b: b goes on under a already \(since 2026-12-01T.*\)\. Undo that merge first"),
         ("b", "d", r"^customers merge b d: b was itself merged \(since .*\) and goes on under e\. Merge d into e\."),
         ("b", "a", r"a goes on under e already"),

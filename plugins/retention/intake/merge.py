@@ -199,7 +199,8 @@ def _merge(conn: Connection, kept_id: str, merged_id: str, *, reason: str, actor
     rows = {table: count for table, count in run(conn, "intake/merge_rekey", merge_id=merge_id, **about)}
     if filled:
         # A filled column is worked out, or a source's own word, as it was for the other.
-        derived = [c for c in kept["derived"] if c not in filled] + [c for c in merged["derived"] if c in filled]
+        derived = [c for c in kept["derived"] if c not in filled or c in merged["derived"]]
+        derived += [c for c in merged["derived"] if c in filled and c not in derived]
         values = filled | {"derived": derived}
         if "attributes" in filled:
             values["attributes"] = kept["attributes"] | filled["attributes"]
