@@ -4,6 +4,8 @@
     ├── ConfigError                journeys, templates or audiences are wrong; carries all problems at once
     ├── StoreError                 the database is missing, unreachable or half migrated
     │   └── QueryFailed            a read-only query was refused by the database: its line, message and SQLSTATE
+    ├── IntakeError                a file or a query can't be read at all, or lacks a column; nothing of it was loaded
+    │   └── SourceDown             the database that facts come from does not answer; trying again may help
     ├── AudienceError              an audience's SQL failed, took too long or returned other columns
     ├── CohortHeld                 a cohort far above its usual size waits for a person's approval
     ├── StepNotPlanned             a step was to be delivered before it was planned
@@ -61,6 +63,14 @@ class QueryFailed(StoreError):
     def __init__(self, message: str, line: int, sqlstate: str):
         self.message, self.line, self.sqlstate = message, line, sqlstate
         super().__init__(f"line {line}: {message} ({sqlstate})")
+
+
+class IntakeError(RetentionError):
+    """A file or a query can't be read at all, or lacks a column; nothing of it was loaded."""
+
+
+class SourceDown(IntakeError):
+    """The database that facts come from does not answer; trying again may help."""
 
 
 class AudienceError(RetentionError):

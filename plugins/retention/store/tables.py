@@ -54,6 +54,11 @@ def _one_of(column: str, words: tuple[str, ...]) -> CheckConstraint:
     return CheckConstraint(f"{column} in ({listed})", name=f"{column}_known")
 
 
+def _currency_check() -> CheckConstraint:
+    # ISO 4217; without a pattern, which would cost a third of the time of a big load.
+    return CheckConstraint("length(currency) = 3 and currency collate \"C\" between 'AAA' and 'ZZZ'", name="currency_iso4217")
+
+
 # --- facts -----------------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +141,7 @@ orders = Table(
     Column("order_id", Text, primary_key=True),
     *_order_columns(),
     Index("ix_orders_customer_id_occurred_at", "customer_id", "occurred_at"),
-    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso4217"),
+    _currency_check(),
     CheckConstraint("(amount is null) = (currency is null)", name="amount_whole"),
     comment="Fact: an order, at the moment it was placed; amount is its total where the source gives one, else its items "
     "add up. What became of it is in order_status. A trigger moves what is replaced to order_history.",
@@ -175,7 +180,7 @@ order_items = Table(
     *_order_item_columns(),
     PrimaryKeyConstraint("order_id", "line"),
     Index("ix_order_items_coupon_code", text("upper(coupon_code)"), postgresql_where=text("coupon_code is not null")),
-    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso4217"),
+    _currency_check(),
     comment="Fact: what was bought. amount is the line's total in its currency, after discounts. A trigger moves what is "
     "replaced to order_item_history.",
 )
@@ -203,7 +208,7 @@ products = Table(
     Column("source", Text),
     _instant("occurred_at"),
     _instant("recorded_at"),
-    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_iso4217"),
+    _currency_check(),
     comment="Fact: what is for sale, as last learned; no history is kept. recorded_at is when it was first learned.",
 )
 
