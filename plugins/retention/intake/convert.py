@@ -65,9 +65,7 @@ def read_column(name: str, kind: str, cell: Cell, frame: pl.DataFrame, context: 
         factor, more = _read_text(cell.times, frame, context)
         multiplier, *_ = _read_decimal(cell.times, factor, 18, 4)
         # Exact: decimals, not floats.
-        product = (values.cast(pl.Decimal(38, 8)) * multiplier.cast(pl.Decimal(38, 8))).cast(
-            values.dtype, strict=False
-        )
+        product = (values.cast(pl.Decimal(38, 8)) * multiplier.cast(pl.Decimal(38, 8))).cast(values.dtype, strict=False)
         faults += more
         faults.append((values.is_not_null() & product.is_null() & ~_any(more, len(frame)), "not a number", remedy))
         values = product
@@ -118,7 +116,9 @@ def _read_text(cell: Cell, frame: pl.DataFrame, context: Context) -> tuple[pl.Se
         else:
             if cell.otherwise == "reject":
                 missed = text.is_not_null() & ~is_known
-                faults.append((missed, "not in the value map", "Add the word to map, or write otherwise: keep or empty."))
+                faults.append(
+                    (missed, "not in the value map", "Add the word to map, or write otherwise: keep or empty.")
+                )
             text = mapped
         text = _trim(text)
     if cell.default is not None:
@@ -152,7 +152,11 @@ def _read_plain(cell: Cell, text: pl.Series, context: Context, choices: tuple) -
 def _read_id(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
     is_fine = (text.str.len_chars() <= LONGEST_ID) & ~text.str.contains(r"[\x00-\x1f\x7f]")
     values = pl.select(pl.when(is_fine).then(text)).to_series()
-    return values, f"not an id: longer than {LONGEST_ID} characters, or with control characters", "Map the column of ids."
+    return (
+        values,
+        f"not an id: longer than {LONGEST_ID} characters, or with control characters",
+        "Map the column of ids.",
+    )
 
 
 def _read_email(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
@@ -193,7 +197,9 @@ def _read_decimal(cell: Cell, text: pl.Series, precision: int, scale: int) -> An
         text = pl.select(pl.when(is_grouped).then(bare).otherwise(loose)).to_series()
         if cell.decimal == ",":
             # What still has a point here is ambiguous: 1.5 may be one and a half or fifteen hundred cut short.
-            text = pl.select(pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(",", "."))).to_series()
+            text = pl.select(
+                pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(",", "."))
+            ).to_series()
     is_fine = text.str.contains(plain)
     values = pl.select(pl.when(is_fine).then(text)).to_series().cast(pl.Decimal(precision, scale), strict=False)
     return values, "not a number", remedy
@@ -273,7 +279,9 @@ def _read_moment(cell: Cell, text: pl.Series, context: Context, choices: tuple) 
 
 
 def _not_a_date(cell: Cell) -> str:
-    return f"not a date written {' or '.join(cell.formats) if cell.formats else 'like 2026-12-31 or 2026-12-31 18:30:00'}"
+    return (
+        f"not a date written {' or '.join(cell.formats) if cell.formats else 'like 2026-12-31 or 2026-12-31 18:30:00'}"
+    )
 
 
 def _parse(text: pl.Series, form: str, zone: str) -> pl.Series:
@@ -323,7 +331,12 @@ _READERS: dict[str, Callable[[Cell, pl.Series, Context, tuple], Answer]] = {
 }
 
 _DAYS = {1: 31, 2: 29, 3: 31, 4: 30, 5: 31, 6: 30, 7: 31, 8: 31, 9: 30, 10: 31, 11: 30, 12: 31}
-_PARTS = {"%Y": r"(?<y>\d{4})", "%m": r"(?<m>\d{1,2})", "%d": r"(?<d>\d{1,2})", "%F": r"(?<y>\d{4})-(?<m>\d{1,2})-(?<d>\d{1,2})"}
+_PARTS = {
+    "%Y": r"(?<y>\d{4})",
+    "%m": r"(?<m>\d{1,2})",
+    "%d": r"(?<d>\d{1,2})",
+    "%F": r"(?<y>\d{4})-(?<m>\d{1,2})-(?<d>\d{1,2})",
+}
 
 
 def _read_birthday(cell: Cell, text: pl.Series, context: Context, faults: list) -> Column:
@@ -344,13 +357,17 @@ def _read_birthday(cell: Cell, text: pl.Series, context: Context, faults: list) 
     else:
         longest = month.replace_strict(_DAYS, default=None, return_dtype=pl.Int16)
         is_short = year.is_not_null() & (month == 2) & ~_is_leap(year)
-        longest = pl.select(pl.when(is_short.fill_null(False)).then(pl.lit(28, pl.Int16)).otherwise(longest)).to_series()
+        longest = pl.select(
+            pl.when(is_short.fill_null(False)).then(pl.lit(28, pl.Int16)).otherwise(longest)
+        ).to_series()
     is_day = (month.is_between(1, 12) & (day >= 1) & (day <= longest)).fill_null(False)
     born = year.cast(pl.Int32) * 10_000 + month.cast(pl.Int32) * 100 + day.cast(pl.Int32)
     latest = context.today.year * 10_000 + context.today.month * 100 + context.today.day
     is_ours = (year.is_null() | ((year >= EARLIEST_YEAR) & (born <= latest))).fill_null(False)
     known = _any(faults, height)
-    faults.append((text.is_not_null() & ~is_day & ~known, _not_a_birthday(cell), 'Say how it is written: format: "%m/%d/%Y".'))
+    faults.append(
+        (text.is_not_null() & ~is_day & ~known, _not_a_birthday(cell), 'Say how it is written: format: "%m/%d/%Y".')
+    )
     faults.append((text.is_not_null() & is_day & ~is_ours & ~known, f"a birthday before {EARLIEST_YEAR} or after today",
                    "Correct it at the source; the customer came in without it."))  # fmt: skip
     is_good = is_day & is_ours & text.is_not_null() & ~known
@@ -380,4 +397,3 @@ def _as_pattern(form: str) -> str:
 
 def _group_number(pattern: str, part: str) -> int:
     return pattern[: pattern.index(f"?<{part}>")].count("(?<") + 1
-

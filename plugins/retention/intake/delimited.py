@@ -221,7 +221,9 @@ class DelimitedSource:
         may_open &= (before != quote) | doubled | (opening == 0)
         after = data[np.minimum(closing + 1, len(data) - 1)]
         is_last = closing + 1 >= len(data)
-        may_close = is_last | (after == ord(self.delimiter)) | (after == _NEWLINE) | (after == _RETURN) | (after == quote)
+        may_close = (
+            is_last | (after == ord(self.delimiter)) | (after == _NEWLINE) | (after == _RETURN) | (after == quote)
+        )
         if not (may_open.all() and may_close.all()):
             return None
         ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
@@ -232,7 +234,9 @@ class DelimitedSource:
         wanted = len(self.columns)
         what = "too few" if found < wanted else "too many"
         reason = f"{what} cells: not {wanted} like the header"
-        remedy = "Half a line? Save the file anew." if found < wanted else "Put cells with a delimiter in them in quotes."
+        remedy = (
+            "Half a line? Save the file anew." if found < wanted else "Put cells with a delimiter in them in quotes."
+        )
         return Reject(line, None, reason, remedy, cut(raw.decode("utf-8", errors="backslashreplace").rstrip("\r")))
 
     # --- line by line -----------------------------------------------------------------------------------------------

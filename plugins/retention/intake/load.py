@@ -25,7 +25,7 @@ from retention.intake.rows import Applied, apply_mapping
 from retention.intake.sources import check_columns, read_lookup
 from retention.intake.targets import TARGETS
 from retention.store.audit import note
-from retention.store.queries import run
+from retention.store.queries import run, statement
 from retention.store.staging import (
     Landing,
     analyze,
@@ -36,7 +36,7 @@ from retention.store.staging import (
     make_staging,
     prepare_for_load,
 )
-from retention.store.tables import event_kinds, imports
+from retention.store.tables import event_kinds, imports, metadata
 
 LANDS = ("customers", "orders", "order_items")
 """Tables whose first rows may go straight in; their keys are in the rows, and nothing else is to be looked up."""
@@ -49,6 +49,8 @@ SWEPT = {"customers": "customer_id", "orders": "order_id"}
 
 MOST_GONE = 0.05
 """A complete list that lacks more than this share of what its source brought is not believed."""
+
+EXAMPLES = 20
 
 STAGED_TOO = {"row_line": "bigint", "is_gone": "boolean default false", "occurred_at": "timestamptz"}
 """What a staged row has besides the columns of its table: its line, whether the source says that it is gone, since when
@@ -71,7 +73,8 @@ class Counts:
 @dataclass
 class Loaded:
     """What a load did. rows_read = rows_taken + rows_rejected; `reasons`: what was left out -> how often; `checks`: what
-    was found when the facts were looked over (intake.quality)."""
+    was found when the facts were looked over (intake.quality); `notes`: how the source was read; `examples`: the first few that
+    were left out; `is_trial`: nothing of it was kept."""
 
     import_id: int
     name: str
@@ -82,7 +85,9 @@ class Loaded:
     reasons: Counter = field(default_factory=Counter)
     checks: list = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    examples: list[Reject] = field(default_factory=list)
     seconds: float = 0.0
+    is_trial: bool = False
 
     @property
     def rows_taken(self) -> int:
@@ -102,12 +107,15 @@ class Wishes:
     """How to load. `is_history`: facts count as recorded when they happened; `is_complete`: what the source brought
     earlier and does not name now is gone; `most_gone`: at most this share of it; `lookups`: the folder of second files.
 
+    `is_trial`: all of it is done and rolled back.
+
     `before_commit` is called in the load's transaction with its id, at its end. `check` looks the facts over:
     it gets the connection and the load so far, and returns what `Loaded.checks` holds."""
 
     actor: str
     is_history: bool = False
     is_complete: bool = False
+    is_trial: bool = False
     most_gone: float = MOST_GONE
     lookups: Path = Path(".")
     before_commit: Callable[[Connection, int], None] = lambda conn, import_id: None
@@ -143,39 +151,45 @@ def load(
     lookups = _read_lookups(mapping, wishes.lookups)
     began = clock()
     with load_turn(engine, lambda: on_progress(Progress("waiting for another load to end"))) as conn:
-        import_id = _begin(conn, mapping, source, wishes, began)
-        try:
-            with conn.begin():
-                # The check at the end looks at facts of this load as everybody else will.
+        if wishes.is_trial:
+            with conn.begin() as whole:
+                import_id = _begin(conn, mapping, source, wishes, began)
                 loaded = _load(conn, mapping, source, wishes, import_id, lookups, clock, on_progress)
-        except BaseException as error:
-            _fail(conn, import_id, clock(), error)
-            raise
+                whole.rollback()
+        else:
+            with conn.begin():
+                import_id = _begin(conn, mapping, source, wishes, began)
+            try:
+                with conn.begin():
+                    loaded = _load(conn, mapping, source, wishes, import_id, lookups, clock, on_progress)
+            except BaseException as error:
+                _fail(conn, import_id, clock(), error)
+                raise
+    loaded.is_trial = wishes.is_trial
     loaded.seconds = (clock() - began).total_seconds()
     return loaded
 
 
 def _begin(conn: Connection, mapping: Mapping, source: Source, wishes: Wishes, now: datetime) -> int:
-    with conn.begin():
-        # We hold the lock: whoever still counts as running is dead.
-        conn.execute(
-            update(imports)
-            .where(imports.c.state == "running")
-            .values(state="interrupted", ended_at=now, error="its process ended; nothing of it was kept")
+    # We hold the lock: whoever still counts as running is dead.
+    conn.execute(
+        update(imports)
+        .where(imports.c.state == "running")
+        .values(state="interrupted", ended_at=now, error="its process ended; nothing of it was kept")
+    )
+    return conn.scalar(
+        insert(imports)
+        .values(
+            mapping=mapping.name,
+            source=mapping.source,
+            name=source.name,
+            actor=wishes.actor,
+            is_history=wishes.is_history,
+            state="running",
+            started_at=now,
         )
-        return conn.scalar(
-            insert(imports)
-            .values(
-                mapping=mapping.name,
-                source=mapping.source,
-                name=source.name,
-                actor=wishes.actor,
-                is_history=wishes.is_history,
-                state="running",
-                started_at=now,
-            )
-            .returning(imports.c.import_id)
-        )
+        .returning(imports.c.import_id)
+    )
 
 
 def _fail(conn: Connection, import_id: int, now: datetime, error: BaseException) -> None:
@@ -231,19 +245,26 @@ def _load(
     now = clock()
     kinds = frozenset(conn.scalars(select(event_kinds.c.kind)))
     context = Context(mapping.timezone, mapping.country, kinds, lookups, now.date())
-    loaded = Loaded(import_id, source.name)
+    how = (
+        [source.encoding, "tabs" if source.delimiter == "\t" else f'"{source.delimiter}"']
+        if hasattr(source, "encoding")
+        else []
+    )
+    loaded = Loaded(import_id, source.name, notes=how)
     lander = _find_landing(conn, mapping, source, wishes)
     if lander:
         landed = _land(conn, mapping, source, wishes, context, loaded, lander, now, on_progress)
         if not landed:
             # Some row stands twice: begin anew, by the way that can tell which of them counts.
             on_progress(Progress("some rows repeat a key: reading once more"))
-            loaded = Loaded(import_id, source.name)
+            loaded = Loaded(import_id, source.name, notes=how)
             lander = None
     if not lander:
         for table in mapping.tables:
             make_staging(conn, table, STAGED_TOO)
-        _stream(conn, mapping, source, context, loaded, {table: f"staged_{table}" for table in mapping.tables}, on_progress)
+        _stream(
+            conn, mapping, source, context, loaded, {table: f"staged_{table}" for table in mapping.tables}, on_progress
+        )
         now = clock()
         _take(conn, mapping, wishes, loaded, now, on_progress)
     _finish(conn, mapping, wishes, loaded, now, on_progress)
@@ -256,7 +277,9 @@ def _find_landing(conn: Connection, mapping: Mapping, source: Source, wishes: Wi
     is_simple = len(mapping.blocks) == 1 and block.into in LANDS and not block.free and not block.gone
     has_key = all(name in block.cells for name in TARGETS[block.into].key)
     is_big = source.size >= WORTH_LANDING and hasattr(source, "encoding")
-    return block.into if is_simple and has_key and is_big and is_empty(conn, block.into) else None
+    return (
+        block.into if is_simple and has_key and is_big and not wishes.is_trial and is_empty(conn, block.into) else None
+    )
 
 
 def _land(
@@ -271,13 +294,11 @@ def _land(
     on_progress: Callable[[Progress], None],
 ) -> bool:
     """Load into an empty table; False (and nothing is there) if a key stands twice."""
-    from sqlalchemy import NestedTransaction
-
-    nested: NestedTransaction = conn.begin_nested()
+    nested = conn.begin_nested()
     defaults = {"recorded_at": now.isoformat()}
-    if "source" in conn_columns(table):
+    if "source" in _columns_of(table):
         defaults["source"] = mapping.source
-    if "occurred_at" in conn_columns(table) and "occurred_at" not in mapping.blocks[0].cells:
+    if "occurred_at" in _columns_of(table) and "occurred_at" not in mapping.blocks[0].cells:
         defaults["occurred_at"] = now.isoformat()
     landing = Landing(conn, table, defaults)
     _stream(conn, mapping, source, context, loaded, {table: table}, on_progress, is_history=wishes.is_history, now=now)
@@ -292,10 +313,7 @@ def _land(
     return True
 
 
-def conn_columns(table: str) -> set[str]:
-    """The columns of a table."""
-    from retention.store.tables import metadata
-
+def _columns_of(table: str) -> set[str]:
     return set(metadata.tables[table].columns.keys())
 
 
@@ -337,7 +355,7 @@ def _stream(
 
 def _as_landed(frame: pl.DataFrame, table: str, is_history: bool, now: datetime | None) -> pl.DataFrame:
     """Staged rows as the table itself has them."""
-    columns = conn_columns(table)
+    columns = _columns_of(table)
     if is_history and "occurred_at" in frame.columns:
         frame = frame.with_columns(pl.min_horizontal("occurred_at", pl.lit(now)).alias("recorded_at"))
     if "birth_leap_month" in frame.columns:
@@ -398,6 +416,7 @@ def _keep_rejects(conn: Connection, loaded: Loaded, rejects: list[Reject]) -> No
         return
     loaded.cells_left_out += sum(reject.level == "cell" for reject in rejects)
     loaded.reasons.update(reject.reason for reject in rejects)
+    loaded.examples += rejects[: max(0, EXAMPLES - len(loaded.examples))]
     frame = pl.DataFrame(
         {
             "import_id": [loaded.import_id] * len(rejects),
@@ -468,8 +487,6 @@ _SWEEP = {"customers": "intake/sweep_customers", "orders": "intake/sweep_orders"
 
 def _run_known(conn: Connection, name: str, parameters: dict):
     """Run a statement with those of the parameters that it names."""
-    from retention.store.queries import statement
-
     return run(conn, name, **{key: value for key, value in parameters.items() if key in statement(name)._bindparams})
 
 

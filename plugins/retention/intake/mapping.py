@@ -1,16 +1,16 @@
 """A mapping: how the rows of a file or a query become facts. Owns the grammar of include/mappings/*.yaml; reads no row.
 
-    mapping: crm_contacts             # the file's name
-    source: crm                       # the system the rows come from
-    timezone: Asia/Shanghai           # of moments written without a zone
-    country: CN                       # of phone numbers written without one
-    file: {encoding: gb18030, delimiter: ";"}    # only what can't be seen from the file
-    lookups:
-      products: {file: Products.csv, key: ProductKey}
-    rows:                             # what one row of the file becomes
-      - into: customers
-        customer_id: ContactID        # a column's name ...
-        birthday: {column: Born, format: "%m/%d/%Y"}     # ... or how to read it
+mapping: crm_contacts             # the file's name
+source: crm                       # the system the rows come from
+timezone: Asia/Shanghai           # of moments written without a zone
+country: CN                       # of phone numbers written without one
+file: {encoding: gb18030, delimiter: ";"}    # only what can't be seen from the file
+lookups:
+  products: {file: Products.csv, key: ProductKey}
+rows:                             # what one row of the file becomes
+  - into: customers
+    customer_id: ContactID        # a column's name ...
+    birthday: {column: Born, format: "%m/%d/%Y"}     # ... or how to read it
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ class _Reader:
             encoding = None
         quote = data.get("quote", '"')
         if not isinstance(quote, str) or len(quote.encode()) != 1:
-            self._complain(("file", "quote"), f"{show(quote)} is not one character.", "Leave it out for \"...\".")
+            self._complain(("file", "quote"), f"{show(quote)} is not one character.", 'Leave it out for "...".')
             quote = '"'
         skip = data.get("skip_lines", 0)
         if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
@@ -309,7 +309,9 @@ class _Reader:
                 remedy = f"Say which column holds it: {name}: COLUMN."
                 self._complain(place, f"{into} needs {name}.", remedy)
         if ("amount" in cells or "price" in cells) and "currency" not in cells:
-            self._complain(place, f"{into}: an amount needs its currency.", "Write currency: {value: CNY}, or a column.")
+            self._complain(
+                place, f"{into}: an amount needs its currency.", "Write currency: {value: CNY}, or a column."
+            )
         if into == "orders" and "currency" in cells and "amount" not in cells:
             del cells["currency"]
         return Block(
@@ -392,7 +394,29 @@ class _Reader:
 
     def _check_format(self, place: tuple, value: Any, kind: str | None) -> None:
         codes = re.findall(r"%([-_0#.]*\d*[A-Za-z%])", str(value))
-        known = {"Y", "y", "m", "d", "H", "I", "M", "S", "p", "z", "#z", "b", "B", ".f", "f", "j", "T", "F", "D", "e", "s"}
+        known = {
+            "Y",
+            "y",
+            "m",
+            "d",
+            "H",
+            "I",
+            "M",
+            "S",
+            "p",
+            "z",
+            "#z",
+            "b",
+            "B",
+            ".f",
+            "f",
+            "j",
+            "T",
+            "F",
+            "D",
+            "e",
+            "s",
+        }
         if not codes or (set(codes) - known - {c for c in codes if c[:1] == "." or c[-1:] == "f"}):
             remedy = 'Write it with %Y %m %d %H %M %S: "%d.%m.%Y %H:%M".'
             self._complain((*place, "format"), f"{show(value)} is not a format of a date.", remedy)

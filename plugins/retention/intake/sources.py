@@ -73,7 +73,9 @@ def check_columns(source: Source, needed: set[str], who: str) -> None:
         hints = " ".join(filter(None, (did_you_mean(name, source.columns) for name in missing)))
         named = ", ".join(f'"{name}"' for name in missing)
         columns = hints or list_options("Its columns", source.columns)
-        raise IntakeError(f"{source.name}: there is no column {named}, which {who} needs. {columns} Nothing was loaded.")
+        raise IntakeError(
+            f"{source.name}: there is no column {named}, which {who} needs. {columns} Nothing was loaded."
+        )
 
 
 class _JsonLines:

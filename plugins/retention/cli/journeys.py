@@ -1,134 +1,28 @@
-"""The command line: `retention ...`. Says what happens in words and tables; decides nothing itself.
-
-Heavy modules are imported inside the commands that need them, so that light ones answer in under a second.
-"""
+"""Commands about journeys: check, new, plan, run, explain, status, stop, approve."""
 
 from __future__ import annotations
 
-import os
-import sys
-from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Never
+from typing import Annotated
 
 import typer
 
-from retention.console import REFUSALS, SHANGHAI, decisions_table, dump, handled_table, say, table
-from retention.errors import ConfigError, Problem, RetentionError
-
-if TYPE_CHECKING:
-    from retention.journey.load import Version, Workspace
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Customer journeys on Apache Airflow.",
+from retention.cli.shared import (
+    AsJson,
+    JourneyName,
+    When,
+    app,
+    fail,
+    find_moment,
+    find_problems,
+    find_version,
+    include_folder,
+    name_actor,
+    open_store,
+    read_clock,
+    read_workspace,
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-JourneyName = Annotated[str, typer.Argument(help="The journey's id: its file's name without .yaml.")]
-When = Annotated[str | None, typer.Option("--date", help="A day (2026-12-01) or a moment (2026-12-01T06:00+08:00).")]
-
-
-def main() -> None:
-    """Run a command; what a person can act on ends in one readable text and exit code 1, never in a traceback."""
-    try:
-        app()
-    except RetentionError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from None
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(1) from None
-    except Exception as error:
-        # The database's own complaints; told apart without importing SQLAlchemy, which light commands do without.
-        complaint = getattr(error, "orig", None)
-        if complaint is None:
-            raise
-        reason = str(complaint).strip().splitlines()[0]
-        print(f"database: {reason}. Every step is one transaction: it is safe to try again.", file=sys.stderr)
-        raise SystemExit(1) from None
-
-
-def _fail(text: str) -> Never:
-    raise RetentionError(text)
-
-
-def _include() -> Path:
-    from retention.store.database import ROOT
-
-    return ROOT / "include"
-
-
-def _problems() -> list[Problem]:
-    """Every mistake in the files; with a database at hand also steps that people in flight would miss."""
-    from retention.orchestration.desk import lay_out
-
-    return lay_out(_include())[1]
-
-
-def _workspace() -> Workspace:
-    from retention.journey.files import read_files
-    from retention.journey.load import load
-
-    return load(read_files(_include()))
-
-
-def _version(name: str) -> Version:
-    """The journey of this id from the files. Raises ConfigError with its problems, RetentionError when there is none."""
-    import difflib
-
-    workspace = _workspace()
-    if name in workspace.versions:
-        return workspace.versions[name]
-    if name in workspace.broken:
-        raise ConfigError(workspace.broken[name])
-    near = difflib.get_close_matches(name, [*workspace.versions, *workspace.broken], 1)
-    known = ", ".join(sorted({*workspace.versions, *workspace.broken})) or "none"
-    hint = f'Did you mean "{near[0]}"?' if near else f"There is: {known}."
-    _fail(f'include/journeys: no journey "{name}". {hint}')
-
-
-def _moment(version: Version, given: str | None, now: datetime) -> datetime:
-    """The cohort's moment that --date names: a moment as it is, a day's first firing, default the last one."""
-    from retention.journey.firing import last_moment, moments_on, next_moment
-
-    journey = version.journey
-    if given is None:
-        return last_moment(journey, now) or next_moment(journey, now)
-    try:
-        if len(given) > 10:
-            moment = datetime.fromisoformat(given)
-            return moment if moment.tzinfo else moment.replace(tzinfo=journey.zone)
-        day = date.fromisoformat(given)
-    except ValueError:
-        _fail(f'--date: "{given}" is no day and no moment. Write 2026-12-01 or 2026-12-01T06:00+08:00.')
-    # A look at a day before the journey starts is a fair question: ask the cron line alone.
-    early = journey.model_copy(update={"starts_on": date.min})
-    moments = moments_on(early, day)
-    if not moments:
-        _fail(f"--date: {journey.journey} has no cohort on {day} (schedule {journey.schedule}). Choose another day.")
-    return moments[0]
-
-
-def _engine() -> Any:
-    from retention.store.database import connect
-    from retention.store.migrate import is_current
-
-    engine = connect()
-    if not is_current(engine):
-        _fail("database: its schema is not the one this code needs. Run `retention migrate` (or `make run`).")
-    return engine
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _actor() -> str:
-    return os.environ.get("USER") or "somebody at the command line"
+from retention.console import REFUSALS, SHANGHAI, decisions_table, dump, handled_table, say, table
 
 
 @app.command()
@@ -137,13 +31,13 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Read all journeys, templates and audiences; print every mistake with file, line and remedy."""
-    problems, names = _problems(), sorted(_workspace().versions)
+    problems, names = find_problems(), sorted(read_workspace().versions)
     if paths:
         wanted = [path.resolve() for path in paths]
         for path in wanted:
             if not path.exists():
-                _fail(f"{path}: there is no such file or folder. Give journey files, or nothing to check all.")
-        root = _include().parent
+                fail(f"{path}: there is no such file or folder. Give journey files, or nothing to check all.")
+        root = include_folder().parent
         problems = [p for p in problems if any((root / p.path).resolve().is_relative_to(path) for path in wanted)]
     if as_json:
         dump(
@@ -170,12 +64,12 @@ def new(
     """Write a commented journey and templates to start from."""
     from retention.journey.starter import starter
 
-    written = starter(journey, audience=audience, starts_on=_now().astimezone(SHANGHAI).date())
+    written = starter(journey, audience=audience, starts_on=read_clock().astimezone(SHANGHAI).date())
     for path in written:
-        if (_include() / path).exists():
-            _fail(f"include/{path}: it is there already. Choose another name, or edit it.")
+        if (include_folder() / path).exists():
+            fail(f"include/{path}: it is there already. Choose another name, or edit it.")
     for path, text in written.items():
-        place = _include() / path
+        place = include_folder() / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
         print(f"wrote include/{path}")
@@ -191,9 +85,9 @@ def plan(
     """Dry run: who would get what, and why not. The real statements, rolled back; nothing is written or sent."""
     from retention.orchestration.dryrun import dry_run
 
-    version = _version(journey)
-    now = _now()
-    shown = dry_run(_engine(), version, _moment(version, when, now), now=now)
+    version = find_version(journey)
+    now = read_clock()
+    shown = dry_run(open_store(), version, find_moment(version, when, now), now=now)
     if as_json:
         dump(shown.as_dict())
         return
@@ -244,18 +138,18 @@ def run(
     from retention.orchestration.alone import run_cohort
 
     if mode not in (None, "live", "test"):
-        _fail(f'--mode: "{mode}" is no mode. Write live or test.')
+        fail(f'--mode: "{mode}" is no mode. Write live or test.')
     if on_time and mode == "live":
-        _fail("--on-time: only a test may pretend that its waits are over. Leave out --mode live.")
-    version = _version(journey)
+        fail("--on-time: only a test may pretend that its waits are over. Leave out --mode live.")
+    version = find_version(journey)
     progress = (lambda line: None) if as_json else say
     result = run_cohort(
-        _engine(),
+        open_store(),
         version,
-        _moment(version, when, _now()),
+        find_moment(version, when, read_clock()),
         mode="test" if on_time else mode,
         is_on_time=on_time,
-        actor=_actor(),
+        actor=name_actor(),
         on_progress=progress,
     )
     if as_json:
@@ -278,10 +172,10 @@ def explain(
     """Every decision about one customer with its reason, by time."""
     from retention.insight.explain import explain_customer
 
-    with _engine().connect() as conn:
+    with open_store().connect() as conn:
         story = explain_customer(conn, customer)
     if story is None:
-        _fail(f'customer "{customer}": nobody has this id. Look in the table customers: `retention db`.')
+        fail(f'customer "{customer}": nobody has this id. Look in the table customers: `retention db`.')
     if as_json:
         dump({"customer": customer, "story": story})
         return
@@ -308,11 +202,11 @@ def status(as_json: AsJson = False) -> None:
     from retention.insight.status import fetch_status, fetch_stops
     from retention.orchestration.outlook import look_ahead
 
-    engine = _engine()
-    workspace = _workspace()
+    engine = open_store()
+    workspace = read_workspace()
     with engine.connect() as conn:
         rows, standing = fetch_status(conn), fetch_stops(conn)
-    ahead = {name: look_ahead(engine, version, _now()) for name, version in sorted(workspace.versions.items())}
+    ahead = {name: look_ahead(engine, version, read_clock()) for name, version in sorted(workspace.versions.items())}
     if as_json:
         dump({"journeys": rows, "stops": standing, "ahead": ahead, "problems": [str(p) for p in workspace.problems]})
         return
@@ -357,12 +251,12 @@ def stop(
     from retention.insight.status import count_waiting, lift_stop, stop_sending
 
     if bool(journey) == everything:
-        _fail('stop: say which journey, or --all. Example: retention stop birthday_care --reason "wrong price"')
+        fail('stop: say which journey, or --all. Example: retention stop birthday_care --reason "wrong price"')
     if journey and not lift:
         _known_journey(journey)
-    with _engine().begin() as conn:
+    with open_store().begin() as conn:
         change = lift_stop if lift else stop_sending
-        is_changed = change(conn, journey, reason=reason, actor=_actor(), now=_now())
+        is_changed = change(conn, journey, reason=reason, actor=name_actor(), now=read_clock())
         waiting = count_waiting(conn, journey)
     who = journey or "all journeys"
     if as_json:
@@ -377,14 +271,14 @@ def stop(
 
 def _known_journey(name: str) -> None:
     """A stop must work for a journey whose file is broken or gone, too: its name is enough."""
-    workspace = _workspace()
+    workspace = read_workspace()
     if name in workspace.versions or name in workspace.broken:
         return
     from retention.store.versions import last_content
 
-    with _engine().connect() as conn:
+    with open_store().connect() as conn:
         if last_content(conn, name) is None:
-            _version(name)
+            find_version(name)
 
 
 @app.command()
@@ -395,69 +289,10 @@ def approve(
     """Let in a cohort that is held because it is far above its usual size."""
     from retention.orchestration.cohort import enroll
 
-    version = _version(journey)
-    moment = _moment(version, when, _now())
-    entered = enroll(_engine(), version, moment, is_size_approved=True, actor=_actor())
+    version = find_version(journey)
+    moment = find_moment(version, when, read_clock())
+    entered = enroll(open_store(), version, moment, is_size_approved=True, actor=name_actor())
     say(
         f"{journey}, cohort of {moment:%Y-%m-%d %H:%M}: {entered.enrolled} customers are in. "
         "Clear the task `enroll` of this run in Airflow, and it goes on."
     )
-
-
-@app.command()
-def sample(
-    customers: Annotated[int, typer.Option(min=0, help="How many customers.")] = 20000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same store.")] = 7,
-    today: Annotated[
-        str | None, typer.Option("--date", help="The day on which its history ends; default today.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Fill an empty store with a reproducible sample shop: customers, orders, events, consents."""
-    from retention.orchestration.sampling import load_sample
-
-    counts = load_sample(_engine(), customers, seed, today, on_progress=(lambda line: None) if as_json else say)
-    dump(counts) if as_json else say(*[f"{count:>10,} {name}" for name, count in counts.items()])
-
-
-@app.command()
-def migrate() -> None:
-    """Create the database if need be and bring it to the newest schema."""
-    from retention.store.database import database_url
-    from retention.store.migrate import migrate as bring_up
-
-    bring_up(database_url())
-    print("The database is up to date.")
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def db(
-    context: typer.Context,
-    psql: Annotated[bool, typer.Option("--psql", help="Open psql in it; what follows goes to psql.")] = False,
-) -> None:
-    """The database's address, or (--psql) a psql in it."""
-    import subprocess
-
-    from sqlalchemy.engine import make_url
-
-    from retention.store.database import connect, database_url
-
-    if not psql:
-        print(make_url(database_url()).set(drivername="postgresql").render_as_string(hide_password=True))
-        return
-    from retention.store.postgres_programs import programs_folder
-
-    url = connect().url
-    # Through the environment: a password must not stand in the process list.
-    names = {"PGHOST": url.host or url.query.get("host"), "PGPORT": url.port, "PGUSER": url.username,
-             "PGPASSWORD": url.password, "PGDATABASE": url.database}  # fmt: skip
-    environment = {**os.environ, **{name: str(value) for name, value in names.items() if value}}
-    raise typer.Exit(subprocess.run([programs_folder() / "psql", *context.args], env=environment).returncode)
-
-
-@app.command()
-def up() -> None:
-    """Start everything on this machine: Postgres, Airflow, a sample store. What `make run` calls."""
-    from retention.orchestration.local import up as start
-
-    raise typer.Exit(start())
