@@ -6,12 +6,12 @@ with keyed as (
            cast(:source as text) || case
                when source_key is not null then ':' || source_key
                else ':#' || encode(sha256(convert_to(
-                   concat_ws('|', customer_id, kind, extract(epoch from occurred_at), data), 'UTF8')), 'hex')
+                   concat_ws('|', coalesce(named_id, customer_id), kind, extract(epoch from occurred_at), data), 'UTF8')), 'hex')
            end as full_key
     from staged_events
     where not is_gone
 )
-select distinct on (full_key) full_key, customer_id, kind, occurred_at,
+select distinct on (full_key) full_key, named_id, customer_id, kind, occurred_at,
        jsonb_strip_nulls(coalesce(data, '{}')) as data
 from keyed
 order by full_key, row_line desc

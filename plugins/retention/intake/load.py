@@ -6,37 +6,24 @@ leaves nothing but a row in `imports` that the next one marks as interrupted; ru
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-import polars as pl
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
 from retention.errors import IntakeError, RetentionError
-from retention.intake.chunks import Reject, Source
+from retention.intake.chunks import Source
 from retention.intake.convert import Context
+from retention.intake.loaded import Counts, Loaded, Progress, Wishes
 from retention.intake.mapping import Mapping
-from retention.intake.rows import Applied, apply_mapping
 from retention.intake.sources import check_columns, read_lookup
+from retention.intake.stream import columns_of, stream
+from retention.intake.take import take
 from retention.intake.targets import TARGETS
 from retention.store.audit import note
-from retention.store.queries import run, statement
-from retention.store.staging import (
-    Landing,
-    analyze,
-    copy_csv,
-    is_empty,
-    load_turn,
-    make_present,
-    make_staging,
-    prepare_for_load,
-)
-from retention.store.tables import event_kinds, imports, metadata
+from retention.store.staging import Landing, analyze, is_empty, load_turn, make_staging, prepare_for_load
+from retention.store.tables import event_kinds, imports
 
 LANDS = ("customers", "orders", "order_items")
 """Tables whose first rows may go straight in; their keys are in the rows, and nothing else is to be looked up."""
@@ -44,92 +31,14 @@ LANDS = ("customers", "orders", "order_items")
 WORTH_LANDING = 32 << 20
 """Below this size (bytes) the way through a temporary table is as fast."""
 
-SWEPT = {"customers": "customer_id", "orders": "order_id"}
-"""Tables that a complete list may take rows from, and their key."""
-
-MOST_GONE = 0.05
-"""A complete list that lacks more than this share of what its source brought is not believed."""
-
-EXAMPLES = 20
-
-STAGED_TOO = {"row_line": "bigint", "is_gone": "boolean default false", "occurred_at": "timestamptz"}
+STAGED_TOO = {
+    "row_line": "bigint",
+    "is_gone": "boolean default false",
+    "occurred_at": "timestamptz",
+    "named_id": "text",
+}
 """What a staged row has besides the columns of its table: its line, whether the source says that it is gone, since when
-it is so."""
-
-
-@dataclass
-class Counts:
-    """Rows of one table: `new`, `changed`, `same`; `repeated`: named again later in the source; `older`: less recent than
-    what stands; `gone`: no longer at the source."""
-
-    new: int = 0
-    changed: int = 0
-    same: int = 0
-    repeated: int = 0
-    older: int = 0
-    gone: int = 0
-
-
-@dataclass
-class Loaded:
-    """What a load did. rows_read = rows_taken + rows_rejected; `reasons`: what was left out -> how often; `checks`: what
-    was found when the facts were looked over (intake.quality); `notes`: how the source was read; `examples`: the first few that
-    were left out; `is_trial`: nothing of it was kept."""
-
-    import_id: int
-    name: str
-    rows_read: int = 0
-    rows_rejected: int = 0
-    cells_left_out: int = 0
-    tables: dict[str, Counts] = field(default_factory=dict)
-    reasons: Counter = field(default_factory=Counter)
-    checks: list = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    examples: list[Reject] = field(default_factory=list)
-    seconds: float = 0.0
-    is_trial: bool = False
-
-    @property
-    def rows_taken(self) -> int:
-        return self.rows_read - self.rows_rejected
-
-    def summary(self) -> dict:
-        """What is kept of it in imports.summary."""
-        return {
-            "tables": {table: asdict(counts) for table, counts in self.tables.items()},
-            "reasons": dict(self.reasons.most_common()),
-            "notes": self.notes,
-        }
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """How to load. `is_history`: facts count as recorded when they happened; `is_complete`: what the source brought
-    earlier and does not name now is gone; `most_gone`: at most this share of it; `lookups`: the folder of second files.
-
-    `is_trial`: all of it is done and rolled back.
-
-    `before_commit` is called in the load's transaction with its id, at its end. `check` looks the facts over:
-    it gets the connection and the load so far, and returns what `Loaded.checks` holds."""
-
-    actor: str
-    is_history: bool = False
-    is_complete: bool = False
-    is_trial: bool = False
-    most_gone: float = MOST_GONE
-    lookups: Path = Path(".")
-    before_commit: Callable[[Connection, int], None] = lambda conn, import_id: None
-    check: Callable[[Connection, Loaded, datetime], list] = lambda conn, loaded, now: []
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a load stands: `stage` in words, `done` of `size` (0: not known) in the source's own unit, rows so far."""
-
-    stage: str
-    done: int = 0
-    size: int = 0
-    rows: int = 0
+it is so, and the customer that the source named where another id goes on for it."""
 
 
 def load(
@@ -262,11 +171,11 @@ def _load(
     if not lander:
         for table in mapping.tables:
             make_staging(conn, table, STAGED_TOO)
-        _stream(
+        stream(
             conn, mapping, source, context, loaded, {table: f"staged_{table}" for table in mapping.tables}, on_progress
         )
         now = clock()
-        _take(conn, mapping, wishes, loaded, now, on_progress)
+        take(conn, mapping, wishes, loaded, now, on_progress)
     _finish(conn, mapping, wishes, loaded, now, on_progress)
     return loaded
 
@@ -296,12 +205,12 @@ def _land(
     """Load into an empty table; False (and nothing is there) if a key stands twice."""
     nested = conn.begin_nested()
     defaults = {"recorded_at": now.isoformat()}
-    if "source" in _columns_of(table):
+    if "source" in columns_of(table):
         defaults["source"] = mapping.source
-    if "occurred_at" in _columns_of(table) and "occurred_at" not in mapping.blocks[0].cells:
+    if "occurred_at" in columns_of(table) and "occurred_at" not in mapping.blocks[0].cells:
         defaults["occurred_at"] = now.isoformat()
     landing = Landing(conn, table, defaults)
-    _stream(conn, mapping, source, context, loaded, {table: table}, on_progress, is_history=wishes.is_history, now=now)
+    stream(conn, mapping, source, context, loaded, {table: table}, on_progress, is_history=wishes.is_history, now=now)
     on_progress(Progress(f"building the indexes of {table}", rows=loaded.rows_read))
     if not landing.finish():
         nested.rollback()
@@ -311,198 +220,6 @@ def _land(
     loaded.tables[table] = Counts(new=loaded.rows_taken)
     analyze(conn, table)
     return True
-
-
-def _columns_of(table: str) -> set[str]:
-    return set(metadata.tables[table].columns.keys())
-
-
-Piece = tuple[Applied, list[tuple[str, list[str], bytes]], int]
-
-
-def _stream(
-    conn: Connection,
-    mapping: Mapping,
-    source: Source,
-    context: Context,
-    loaded: Loaded,
-    into: dict[str, str],
-    on_progress: Callable[[Progress], None],
-    *,
-    is_history: bool = False,
-    now: datetime | None = None,
-) -> None:
-    """Copy every chunk where it goes. One thread reads and converts while the database takes what came before."""
-
-    def prepare() -> Iterator[Piece]:
-        for chunk in source.chunks():
-            applied = apply_mapping(mapping, chunk, context)
-            payloads = []
-            for table, frame in applied.frames:
-                if into[table] == table:
-                    frame = _as_landed(frame, table, is_history, now)
-                payloads.append((into[table], frame.columns, _write(frame)))
-            yield applied, payloads, chunk.done
-
-    for applied, payloads, done in _ahead(prepare()):
-        for table, columns, payload in payloads:
-            copy_csv(conn, table, columns, payload)
-        loaded.rows_read += applied.rows
-        loaded.rows_rejected += applied.rows_rejected
-        _keep_rejects(conn, loaded, applied.rejects)
-        on_progress(Progress("reading", done, source.size, loaded.rows_read))
-
-
-def _as_landed(frame: pl.DataFrame, table: str, is_history: bool, now: datetime | None) -> pl.DataFrame:
-    """Staged rows as the table itself has them."""
-    columns = _columns_of(table)
-    if is_history and "occurred_at" in frame.columns:
-        frame = frame.with_columns(pl.min_horizontal("occurred_at", pl.lit(now)).alias("recorded_at"))
-    if "birth_leap_month" in frame.columns:
-        frame = frame.with_columns(pl.col("birth_leap_month").fill_null(False))
-    return frame.select([column for column in frame.columns if column in columns])
-
-
-def _write(frame: pl.DataFrame) -> bytes:
-    moments = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
-    is_whole = all((frame[name].dt.microsecond() == 0).all() for name in moments)
-    form = "%Y-%m-%d %H:%M:%S" if is_whole else "%Y-%m-%d %H:%M:%S%.6f"
-    return frame.write_csv(include_header=False, datetime_format=form).encode()
-
-
-def _ahead(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """The same pieces, made by another thread, two ahead at most."""
-    ready: queue.Queue = queue.Queue(2)
-    over = threading.Event()
-
-    def work() -> None:
-        try:
-            for piece in pieces:
-                while not over.is_set():
-                    try:
-                        ready.put(piece, timeout=0.2)
-                        break
-                    except queue.Full:
-                        continue
-                if over.is_set():
-                    return
-            last: object = None
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
-            last = error
-        while not over.is_set():
-            try:
-                ready.put(last, timeout=0.2)
-                return
-            except queue.Full:
-                continue
-
-    thread = threading.Thread(target=work, name="retention-intake", daemon=True)
-    thread.start()
-    try:
-        while True:
-            piece = ready.get()
-            if piece is None:
-                return
-            if isinstance(piece, BaseException):
-                raise piece
-            yield piece
-    finally:
-        over.set()
-        thread.join()
-
-
-def _keep_rejects(conn: Connection, loaded: Loaded, rejects: list[Reject]) -> None:
-    if not rejects:
-        return
-    loaded.cells_left_out += sum(reject.level == "cell" for reject in rejects)
-    loaded.reasons.update(reject.reason for reject in rejects)
-    loaded.examples += rejects[: max(0, EXAMPLES - len(loaded.examples))]
-    frame = pl.DataFrame(
-        {
-            "import_id": [loaded.import_id] * len(rejects),
-            "line": [reject.line for reject in rejects],
-            "level": [reject.level for reject in rejects],
-            "column": pl.Series([reject.column for reject in rejects], dtype=pl.String),
-            "reason": [reject.reason for reject in rejects],
-            "remedy": [reject.remedy for reject in rejects],
-            "raw": [reject.raw for reject in rejects],
-        }
-    )
-    copy_csv(conn, "rejected_rows", frame.columns, frame.write_csv(include_header=False).encode())
-
-
-def _take(
-    conn: Connection,
-    mapping: Mapping,
-    wishes: Wishes,
-    loaded: Loaded,
-    now: datetime,
-    on_progress: Callable[[Progress], None],
-) -> None:
-    for table in mapping.tables:
-        on_progress(Progress(f"taking over {table}", rows=loaded.rows_read))
-        analyze(conn, f"staged_{table}")
-        blocks = [block for block in mapping.blocks if block.into == table]
-        known = {
-            "now": now,
-            "source": mapping.source,
-            "is_history": wishes.is_history,
-            "mapped": sorted(set().union(*(block.cells for block in blocks))),
-            "free": sorted(set().union(*(block.free for block in blocks))),
-        }
-        _run_known(conn, _PICK[table], known)
-        analyze(conn, f"incoming_{table}")
-        loaded.tables[table] = Counts(**_run_known(conn, _TAKE[table], known).mappings().one())
-        if wishes.is_complete and table in SWEPT:
-            key = SWEPT[table]
-            make_present(conn, table, key)
-            conn.execute(text(f"insert into present_{table} select {key} from staged_{table}"))
-            loaded.tables[table].gone += sweep(conn, table, mapping.source, now, wishes.most_gone)
-        if loaded.tables[table].new > 1000:
-            analyze(conn, table)
-
-
-_PICK = {
-    "customers": "intake/pick_customers",
-    "orders": "intake/pick_orders",
-    "order_items": "intake/pick_order_items",
-    "order_status": "intake/pick_order_status",
-    "products": "intake/pick_products",
-    "events": "intake/pick_events",
-    "consents": "intake/pick_consents",
-    "suppressions": "intake/pick_suppressions",
-}
-_TAKE = {
-    "customers": "intake/take_customers",
-    "orders": "intake/take_orders",
-    "order_items": "intake/take_order_items",
-    "order_status": "intake/take_order_status",
-    "products": "intake/take_products",
-    "events": "intake/take_events",
-    "consents": "intake/take_consents",
-    "suppressions": "intake/take_suppressions",
-}
-_SWEEP = {"customers": "intake/sweep_customers", "orders": "intake/sweep_orders"}
-
-
-def _run_known(conn: Connection, name: str, parameters: dict):
-    """Run a statement with those of the parameters that it names."""
-    return run(conn, name, **{key: value for key, value in parameters.items() if key in statement(name)._bindparams})
-
-
-def sweep(conn: Connection, table: str, source: str, now: datetime, most_gone: float) -> int:
-    """Take out what the source no longer has, by the table `present_<table>`; how many.
-
-    Raises IntakeError when that is more than `most_gone` of all it brought: such a list is more likely broken."""
-    had = conn.scalar(text(f"select count(*) from {table} where source = :source"), {"source": source})
-    most = max(20, int(had * most_gone))
-    missing, gone = _run_known(conn, _SWEEP[table], {"source": source, "now": now, "most": most}).one()
-    if missing > most:
-        raise IntakeError(
-            f"{source}: {missing:,} of {had:,} {table} would be gone, more than {most_gone:.0%}. Is the list whole? "
-            "Nothing was loaded. If it is right: --most-gone 100%."
-        )
-    return gone
 
 
 def _finish(
