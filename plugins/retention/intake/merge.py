@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, RowMapping, select, text, update
 from retention.errors import RetentionError
 from retention.store.audit import note
 from retention.store.queries import run
+from retention.store.staging import LOAD_LOCK
 from retention.store.tables import customer_merges, customers, enrollments
 
 NOTED_TABLES = ("orders", "events", "consents")
@@ -150,7 +151,7 @@ def note_rekeyed(conn: Connection, table: str, keys_by_merged: Mapping[str, Coll
 
 def _take_turn(conn: Connection) -> None:
     # The lock of the loads: none of them reads the aliases before and stores its rows after a merge.
-    conn.execute(text("select pg_advisory_xact_lock(hashtext('retention.import'))"))
+    conn.execute(text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": LOAD_LOCK})
 
 
 def _standing():
