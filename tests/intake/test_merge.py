@@ -307,6 +307,7 @@ def test_of_two_in_one_journey_exactly_one_goes_on(world):
     plan(world, second, "last_day", LAST_DAY + DAY)
     assert world.decisions("last_day") == {"a": ("send", "sms", None), "b": ("skip", "sms", "merged")}
     cohort.settle(world.engine, second)
+    assert undo(world, at=LAST_DAY + DAY).ended == ()  # nothing was left to go on
 
 
 def test_of_two_in_one_cohort_exactly_one_goes_on(world):
