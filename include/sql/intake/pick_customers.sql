@@ -1,17 +1,22 @@
--- The staged customers, one row each (the last one said counts), beside what is known of them: the temporary table
+-- The staged customers, one row each (the latest state counts), beside what is known of them: the temporary table
 -- incoming_customers with the state that should stand, and whether that is new, changed or older than what stands.
 -- Only mapped columns are taken over; what we worked out ourselves gives way to what a source says.
 create temporary table incoming_customers on commit drop as
-with said as (
-    -- A customer may be named by many rows (one an order): alike ones hold since the first of them.
-    select customer_id, name, email, phone, birth_calendar, birth_year, birth_month, birth_day, birth_leap_month, locale,
-           timezone, country, derived, attributes, is_gone, min(occurred_at) as occurred_at, max(row_line) as row_line
+with told as (
+    -- A customer may be named by many rows (one an order). In the order of their times, each row that says something else
+    -- than the one before begins a state; the last state counts, since its first row.
+    select *, row(name, email, phone, birth_calendar, birth_year, birth_month, birth_day, birth_leap_month, locale,
+                  timezone, country, derived, attributes, is_gone)
+              is distinct from
+              lag(row(name, email, phone, birth_calendar, birth_year, birth_month, birth_day, birth_leap_month, locale,
+                      timezone, country, derived, attributes, is_gone)) over by_time as is_start
     from staged_customers
-    group by customer_id, name, email, phone, birth_calendar, birth_year, birth_month, birth_day, birth_leap_month,
-             locale, timezone, country, derived, attributes, is_gone
+    window by_time as (partition by customer_id order by occurred_at nulls first, row_line)
 ),
 last as (
-    select distinct on (customer_id) * from said order by customer_id, row_line desc
+    select distinct on (customer_id) * from told
+    where is_start
+    order by customer_id, occurred_at desc nulls last, row_line desc
 ),
 wanted as (
     select s.customer_id,

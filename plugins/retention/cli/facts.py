@@ -137,7 +137,8 @@ def _write_guess(files: list[Path], mapping: str | None) -> None:
     place.write_text(text, encoding="utf-8")
     say(f"wrote {place}")
     say(*notes)
-    say(f"Read it through, then try it: retention import {files[0]} --map {place.stem} --dry-run")
+    known_as = name if place.parent == include_folder() / "mappings" else place
+    say(f"Read it through, then try it: retention import {files[0]} --map {known_as} --dry-run")
 
 
 @app.command()

@@ -118,7 +118,8 @@ def _check_history(mapping: Mapping, wishes: Wishes) -> None:
     if not wishes.is_history:
         return
     for block in mapping.blocks:
-        if "occurred_at" not in block.cells:
+        # What says only how things stand now has no past to be known in.
+        if "occurred_at" not in block.cells and not TARGETS[block.into].is_state:
             raise IntakeError(
                 f"{mapping.path}:{block.line}: --as-history: {block.into} has no occurred_at. Map the column that says "
                 "since when it is so, or a constant: occurred_at: {value: 2017-01-01}."

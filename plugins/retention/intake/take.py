@@ -51,7 +51,9 @@ def take(
         loaded.tables[table] = counts
         if table == "customers":
             counts.merged = rekeyed
-        elif rekeyed:
+            if wishes.is_history:
+                _run(conn, "intake/remember_customers", known)
+        if rekeyed and table in _REKEYED:
             _note_rekeyed(conn, table, known)
         if counts.repeated and table in _CONFLICTS:
             _list_conflicts(conn, table, known, loaded)

@@ -83,6 +83,8 @@ def is_current(engine: Engine) -> bool:
 
 
 def _no_connection(url: URL, error: Exception) -> StoreError:
+    if "does not exist" in str(error):
+        return StoreError(f"database: {url.database} is not there yet. `retention migrate` makes it (so does `make run`).")
     return StoreError(
         f"database: no connection to {url.host}/{url.database} ({_first_line(error)}). "
         "Check RETENTION_DATABASE_URL and that the server runs."
