@@ -8,6 +8,7 @@
     │   └── SourceDown             the database that facts come from does not answer; trying again may help
     ├── AudienceError              an audience's SQL failed, took too long or returned other columns
     ├── CohortHeld                 a cohort far above its usual size waits for a person's approval
+    ├── DataHeld                   the facts are not fit to decide on: nothing goes on until they are, or are accepted
     ├── StepNotPlanned             a step was to be delivered before it was planned
     ├── BooksOpen                  a cohort can't be settled: a step failed or messages have no outcome
     ├── RenderError                a template could not be rendered for one message
@@ -79,6 +80,10 @@ class AudienceError(RetentionError):
 
 class CohortHeld(RetentionError):
     """A cohort far above its usual size waits for a person's approval."""
+
+
+class DataHeld(RetentionError):
+    """The facts are not fit to decide on: nothing goes on until they are, or are accepted."""
 
 
 class StepNotPlanned(RetentionError):

@@ -32,7 +32,9 @@ BUSY_WAIT_S = 60
 
 @dataclass(frozen=True)
 class Errand:
-    """One shard of one step's messages on one channel, and with what they are delivered."""
+    """One shard of one step's messages on one channel, and with what they are delivered.
+
+    `facts_at`: as of when the content is written; None: the step's due moment."""
 
     version: Version
     cohort_id: int
@@ -42,6 +44,7 @@ class Errand:
     of: int = 1
     wave: int = 0
     is_stopped_by_file: bool = False
+    facts_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,14 @@ def deliver_step(
     provider: Provider,
     clock: Callable[[], datetime],
     on_progress: Callable[[str], None] = lambda line: None,
+    refuse: Callable[[Connection], None] = lambda conn: None,
 ) -> list[Handled]:
     """Hand over every unfinished batch of the errand; the outcomes of the whole step and channel as counts.
 
     Safe to call any number of times and from several processes at once. Raises RetryLater when a provider could not
     be reached or another worker is still at it: then nobody of those was accepted by this call, and calling again
-    goes on. Batches in doubt are left in doubt, and counted.
+    goes on. Batches in doubt are left in doubt, and counted. `refuse` raises what ends it before the next batch, which
+    then stays as it is: it is asked in the transaction that would hand the batch over, after all that was read for it.
     """
     renderer = Renderer(errand.version, errand.step_id)
     todo = _list_batches(engine, errand)
@@ -75,7 +80,7 @@ def deliver_step(
     while todo:
         busy = []
         for batch_id in todo:
-            if _send_batch(engine, batch_id, errand, renderer, provider, clock):
+            if _send_batch(engine, batch_id, errand, renderer, provider, clock, refuse):
                 done += 1
                 if done == len(todo) or done % 20 == 0:
                     on_progress(f"{errand.step_id}/{errand.channel}: {done} of {len(todo)} batches")
@@ -120,6 +125,7 @@ def _send_batch(
     renderer: Renderer,
     provider: Provider,
     clock: Callable[[], datetime],
+    refuse: Callable[[Connection], None],
 ) -> bool:
     """Take one batch as far as it goes. False when somebody else is working on it."""
     with engine.connect() as conn:
@@ -133,7 +139,7 @@ def _send_batch(
             if state in ("sending", "unknown"):
                 state = _settle(conn, batch_id, provider, clock())
             if state == "ready":
-                _hand_over(conn, batch_id, errand, renderer, provider, clock)
+                _hand_over(conn, batch_id, errand, renderer, provider, clock, refuse)
         finally:
             conn.rollback()
             conn.execute(text("select pg_advisory_unlock(:space, :key)"), lock)
@@ -148,6 +154,7 @@ def _hand_over(
     renderer: Renderer,
     provider: Provider,
     clock: Callable[[], datetime],
+    refuse: Callable[[Connection], None],
 ) -> None:
     now = clock()
     cohort = fetch_cohort(conn, errand.cohort_id)
@@ -155,7 +162,7 @@ def _hand_over(
     step = journey.step(errand.step_id)
     _withhold(conn, batch_id, errand, now)
     # The content is that of the decision instant, whatever has been learned since.
-    look_as_of(conn, journey.due_at(step, cohort.cohort_at), zone=journey.timezone)
+    look_as_of(conn, errand.facts_at or journey.due_at(step, cohort.cohort_at), zone=journey.timezone)
     letters, unwritten = [], []
     pending = _list_pending(conn, batch_id)
     for row in run(conn, "deliver/load_letters", ids=pending).mappings():
@@ -176,6 +183,7 @@ def _hand_over(
         )
         .returning(batches.c.attempts)
     )
+    refuse(conn)
     conn.commit()  # the intent stands before the first byte goes out
     if not letters:
         return

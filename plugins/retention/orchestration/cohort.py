@@ -2,6 +2,9 @@
 
 Knows no Airflow. Each call is one task's work, opens its own transactions and may be repeated at any time. The clock is
 the caller's; a test cohort that is `on_time` pretends that every step runs at its due moment.
+
+While a load's data are held (intake.quality), enroll, plan and deliver refuse before they do anything, and once more
+before they commit: facts that came in meanwhile may have been read. What was refused is done by calling again.
 """
 
 from __future__ import annotations
@@ -10,14 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from retention.audience.entry import Entered, enter_cohort
 from retention.delivery.channels import OutboxProvider
 from retention.delivery.deliver import Errand, Handled, deliver_step
 from retention.delivery.plan import Decided, fetch_cohort, plan_step
-from retention.errors import CohortHeld
+from retention.errors import CohortHeld, DataHeld
 from retention.insight.books import close_books, find_gaps
+from retention.intake.quality import find_fit_moment, find_hold, find_last_lift
 from retention.journey.load import Version, load_version
 from retention.store.queries import run
 from retention.store.versions import content_of_cohort
@@ -50,6 +54,24 @@ class Planned:
     shards: list[dict]
 
 
+def find_data_hold(engine: Engine) -> str | None:
+    """Why nothing goes on until the facts are better, and what to do; None while they are fit."""
+    with engine.connect() as conn:
+        return find_hold(conn)
+
+
+def find_last_data_lift(engine: Engine) -> datetime | None:
+    """When data that were held were let go last."""
+    with engine.connect() as conn:
+        return find_last_lift(conn)
+
+
+def _refuse_bad_data(conn: Connection) -> None:
+    held = find_hold(conn)
+    if held:
+        raise DataHeld(held)
+
+
 def enroll(
     engine: Engine,
     version: Version,
@@ -65,9 +87,10 @@ def enroll(
 ) -> Entered:
     """Take in the cohort of this moment, or join the one that is there; `run_id` is the Airflow run that carries it.
 
-    Raises CohortHeld when its size waits for an approval (the cohort is on record as held), AudienceError.
+    Raises CohortHeld when its size waits for an approval (the cohort is on record as held), DataHeld, AudienceError.
     """
     with engine.begin() as conn:
+        _refuse_bad_data(conn)
         entered = enter_cohort(
             conn,
             version,
@@ -81,6 +104,7 @@ def enroll(
         )
         if run_id:
             run(conn, "entry/remember_run", run_id=run_id, cohort_id=entered.cohort_id, now=clock())
+        _refuse_bad_data(conn)
     if entered.held:
         raise CohortHeld(entered.held)
     return entered
@@ -132,16 +156,27 @@ def plan(
 ) -> Planned:
     """Decide a step for everybody in the cohort. A step that the cohort's version has not decides nothing.
 
-    `is_stopped`: the journey's file says `stopped` now, which is never pinned.
+    `is_stopped`: the journey's file says `stopped` now, which is never pinned. Raises DataHeld.
     """
     version = pinned_version(engine, cohort_id)
     if not _has_step(version, step_id):
         return Planned([], _deal([]))
     now = step_clock(engine, version, cohort_id, step_id, clock)()
     with engine.begin() as conn:
-        decided = plan_step(conn, version, cohort_id, step_id, now=now, is_stopped_by_file=is_stopped)
+        _refuse_bad_data(conn)
+        facts_at = _find_facts_at(conn, version, cohort_id, step_id)
+        decided = plan_step(
+            conn, version, cohort_id, step_id, now=now, facts_at=facts_at, is_stopped_by_file=is_stopped
+        )
         open_batches = run(conn, "plan/count_open_batches", cohort_id=cohort_id, step=step_id).all()
+        _refuse_bad_data(conn)
     return Planned(decided, _deal(open_batches))
+
+
+def _find_facts_at(conn: Connection, version: Version, cohort_id: int, step_id: str) -> datetime:
+    """As of when the step is decided and written: its due moment or, if data were held then, when they were let go."""
+    cohort = fetch_cohort(conn, cohort_id)
+    return find_fit_moment(conn, version.journey.due_at(version.journey.step(step_id), cohort.cohort_at))
 
 
 def _deal(open_batches: Sequence[tuple[int, int]]) -> list[dict]:
@@ -166,17 +201,25 @@ def deliver(
     clock: Clock = read_clock,
     on_progress: Progress = quiet,
 ) -> list[Handled]:
-    """Hand over one shard of a step's planned messages on one channel. Raises RetryLater when calling again will help."""
+    """Hand over one shard of a step's planned messages on one channel. Raises RetryLater when calling again will help,
+    DataHeld; a hold that is placed meanwhile ends it before the next batch, which stays ready."""
     version = pinned_version(engine, cohort_id)
     if not _has_step(version, step_id):
         return []
+    with engine.connect() as conn:
+        _refuse_bad_data(conn)
+        facts_at = _find_facts_at(conn, version, cohort_id, step_id)
     seen = step_clock(engine, version, cohort_id, step_id, clock)
     return deliver_step(
         engine,
-        Errand(version, cohort_id, step_id, channel, shard=shard, of=of, wave=wave, is_stopped_by_file=is_stopped),
+        Errand(
+            version, cohort_id, step_id, channel,
+            shard=shard, of=of, wave=wave, is_stopped_by_file=is_stopped, facts_at=facts_at,
+        ),  # fmt: skip
         provider=OutboxProvider(engine, seen),
         clock=seen,
         on_progress=on_progress,
+        refuse=_refuse_bad_data,
     )
 
 

@@ -12,6 +12,7 @@ from retention.delivery.plan import Decided, count_decisions, plan_step
 from retention.delivery.render import Renderer
 from retention.delivery.segments import count_segments
 from retention.errors import RenderError
+from retention.intake.quality import find_hold
 from retention.journey.load import Version, load_version
 from retention.store.queries import look_as_of, run
 from retention.store.versions import content_of_cohort
@@ -22,7 +23,9 @@ COUNTED_SMS = 2000
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a cohort would do. `sms` and `coupons` are estimates by step; `examples` hold rendered texts, no address."""
+    """What a cohort would do. `sms` and `coupons` are estimates by step; `examples` hold rendered texts, no address.
+
+    `data_hold`: why none of it would happen now, where data are held."""
 
     journey: str
     cohort_at: datetime
@@ -32,6 +35,7 @@ class DryRun:
     sms: dict
     coupons: list[dict]
     examples: list[dict]
+    data_hold: str | None = None
 
     def as_dict(self) -> dict:
         """For --json: `journey, date, enrolled, holdout, steps: [{step, channel, decision, reason, count}]` and more."""
@@ -42,6 +46,7 @@ class DryRun:
             "mode": self.entered.mode,
             "is_joined": self.entered.is_joined,
             "would_be_held": self.entered.held,
+            "data_hold": self.data_hold,
             "enrolled": self.entered.enrolled,
             "holdout": self.entered.holdout,
             "eligible": self.entered.eligible,
@@ -93,6 +98,7 @@ def dry_run(
                 sms=_estimate_sms(conn, version, entered.cohort_id),
                 coupons=_estimate_coupons(conn, version, entered.cohort_id),
                 examples=_write_examples(conn, version, entered.cohort_id, examples),
+                data_hold=find_hold(conn),
             )
         finally:
             conn.rollback()

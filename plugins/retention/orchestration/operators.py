@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 
-from retention.errors import BooksOpen, ConfigError, Problem
+from retention.errors import BooksOpen, ConfigError, DataHeld, Problem
 from retention.journey.firing import moments_between
 from retention.orchestration.links import NumbersLink
-from retention.orchestration.triggers import EarlierDaysTrigger, StepTurnTrigger, is_anybody_waiting
+from retention.orchestration.triggers import EarlierDaysTrigger, FitDataTrigger, StepTurnTrigger, is_anybody_waiting
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,22 @@ LONGEST_TURN = timedelta(minutes=30)
 """How long a day waits for earlier days to enroll, in case one of them hangs."""
 
 
-class EnrollOperator(BaseOperator):
+class FactsOperator(BaseOperator):
+    """A task that decides or sends by the facts. While they are held it waits without a worker, and then does its work."""
+
+    def execute(self, context: Any, event: Any = None) -> Any:
+        try:
+            return self.work(context)
+        except DataHeld as held:
+            log.warning("%s", held)
+            self.defer(trigger=FitDataTrigger(), method_name="execute")
+
+    def work(self, context: Any) -> Any:
+        """The task itself, safe to begin anew."""
+        raise NotImplementedError
+
+
+class EnrollOperator(FactsOperator):
     """Takes in the run's cohort; XCom: the counts, with `cohort_id` for the other tasks."""
 
     operator_extra_links = (NumbersLink(),)
@@ -31,7 +46,7 @@ class EnrollOperator(BaseOperator):
         super().__init__(**kwargs)
         self.journey, self.include = journey, include
 
-    def execute(self, context: Any, event: Any = None) -> dict:
+    def work(self, context: Any) -> dict:
         from retention.orchestration import cohort
         from retention.orchestration.bundles import keeps_runs_on_their_commit
         from retention.orchestration.desk import pick_version
@@ -39,8 +54,10 @@ class EnrollOperator(BaseOperator):
 
         engine, params, include = connect(), context["params"], Path(self.include)
         version = pick_version(include, self.journey, engine, may_drop_steps=keeps_runs_on_their_commit(include))
+        if held := cohort.find_data_hold(engine):
+            raise DataHeld(held)  # said before anybody waits for a turn
         if not params.get("cohort_at"):
-            self._take_turns(context, version.journey)
+            self._take_turns(context, version.journey, cohort.find_last_data_lift(engine))
         entered = cohort.enroll(
             engine,
             version,
@@ -55,7 +72,7 @@ class EnrollOperator(BaseOperator):
         log.info("%s", entered)
         return entered.as_dict()
 
-    def _take_turns(self, context: Any, journey: Any) -> None:
+    def _take_turns(self, context: Any, journey: Any, lifted_at: datetime | None) -> None:
         """Let earlier days go first: of somebody whom two windows cover, the earlier cohort is the right one.
 
         After an outage several days are made up at once. Only runs that are about to enroll are waited for: one that
@@ -67,7 +84,9 @@ class EnrollOperator(BaseOperator):
         if moment is None:
             return
         earlier = moments_between(journey, moment - journey.entry.window, moment)
-        until = run.start_date + LONGEST_TURN
+        earlier = moments_between(journey, moment - journey.entry.window, moment)
+        # Days that waited for data all wake at once: their turns begin then.
+        until = max(run.start_date, lifted_at or run.start_date) + LONGEST_TURN
         if not earlier or cohort.read_clock() >= until:
             return
         states = context["ti"].get_task_states(dag_id=self.dag_id, task_ids=[self.task_id], logical_dates=earlier)
@@ -97,7 +116,7 @@ class WaitOperator(BaseOperator):
             self.defer(trigger=StepTurnTrigger(cohort_id, self.step), method_name="execute")
 
 
-class PlanOperator(BaseOperator):
+class PlanOperator(FactsOperator):
     """Decides the step for everybody; XCom: the shards to deliver."""
 
     operator_extra_links = (NumbersLink(),)
@@ -106,7 +125,7 @@ class PlanOperator(BaseOperator):
         super().__init__(**kwargs)
         self.step, self.include = step, include
 
-    def execute(self, context: Any) -> list[dict]:
+    def work(self, context: Any) -> list[dict]:
         from retention.orchestration import cohort
         from retention.orchestration.desk import is_stopped_by_file
         from retention.store.database import connect
@@ -118,14 +137,14 @@ class PlanOperator(BaseOperator):
         return planned.shards
 
 
-class DeliverOperator(BaseOperator):
+class DeliverOperator(FactsOperator):
     """Hands over one shard of the step's batches on one channel."""
 
     def __init__(self, *, step: str, channel: str, include: str, shard: dict, **kwargs: Any):
         super().__init__(**kwargs)
         self.step, self.channel, self.include, self.shard = step, channel, include, shard
 
-    def execute(self, context: Any) -> None:
+    def work(self, context: Any) -> None:
         from retention.orchestration import cohort
         from retention.orchestration.desk import is_stopped_by_file
         from retention.store.database import connect

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 from asgiref.sync import sync_to_async
+from sqlalchemy.exc import SQLAlchemyError
+
+from retention.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 2.0
+DATA_LOOK_AGAIN_S = 10.0
+"""Data may be held for days, and every journey's tasks wait for them at once: seldom enough for the database."""
+
 FINISHED = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
@@ -59,6 +68,29 @@ class EarlierDaysTrigger(BaseTrigger):
                 break
             await asyncio.sleep(LOOK_AGAIN_S)
         yield TriggerEvent(None)
+
+
+class FitDataTrigger(BaseTrigger):
+    """Wakes a task when no data are held any more: they were corrected, or somebody accepted them."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}.FitDataTrigger", {}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while await asyncio.to_thread(self._is_held):
+            await asyncio.sleep(DATA_LOOK_AGAIN_S)
+        yield TriggerEvent(None)
+
+    def _is_held(self) -> bool:
+        from retention.orchestration import cohort
+        from retention.store.database import connect
+
+        try:
+            return cohort.find_data_hold(connect()) is not None
+        except (SQLAlchemyError, StoreError) as error:
+            # In days of waiting the database may be restarted: no reason to fail a task that only waits.
+            log.warning("the database does not answer (%s); looking again", type(error).__name__)
+            return True
 
 
 def is_anybody_waiting(states: dict[str, Any]) -> bool:
