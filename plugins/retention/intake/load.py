@@ -233,7 +233,7 @@ def _finish(
 ) -> None:
     on_progress(Progress("looking the facts over", rows=loaded.rows_read))
     loaded.checks = wishes.check(conn, loaded, now)
-    wishes.before_commit(conn, loaded.import_id)
+    wishes.before_commit(conn, loaded)
     conn.execute(
         update(imports)
         .where(imports.c.import_id == loaded.import_id)

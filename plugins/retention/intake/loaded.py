@@ -69,7 +69,7 @@ class Wishes:
 
     `is_trial`: all of it is done and rolled back.
 
-    `before_commit` is called in the load's transaction with its id, at its end. `check` looks the facts over:
+    `before_commit` is called in the load's transaction with the load so far, at its end. `check` looks the facts over:
     it gets the connection and the load so far, and returns what `Loaded.checks` holds."""
 
     actor: str
@@ -78,7 +78,7 @@ class Wishes:
     is_trial: bool = False
     most_gone: float = MOST_GONE
     lookups: Path = Path(".")
-    before_commit: Callable[[Connection, int], None] = lambda conn, import_id: None
+    before_commit: Callable[[Connection, Loaded], None] = lambda conn, loaded: None
     check: Callable[[Connection, Loaded, datetime], list] = lambda conn, loaded, now: []
 
 

@@ -142,6 +142,6 @@ def sweep(conn: Connection, table: str, source: str, now: datetime, most_gone: f
     if missing > most:
         raise IntakeError(
             f"{source}: {missing:,} of {had:,} {table} would be gone, more than {most_gone:.0%}. Is the list whole? "
-            "Nothing was loaded. If it is right: --most-gone 100%."
+            "Nothing was loaded. If it is right: --most-gone 100%, in include/sync.yaml most_gone: 100%."
         )
     return gone
