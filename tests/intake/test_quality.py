@@ -49,8 +49,19 @@ def begin(world, *, source="crm", mapping="crm", is_history=False, at=NOW) -> in
     return world.rows("select max(import_id) from imports")[0][0]
 
 
-def look(world, tables=("customers",), *, rules=None, source="crm", mapping="crm", read=0, rejected=0, at=NOW,
-         is_history=False, zone="Asia/Shanghai") -> dict:
+def look(
+    world,
+    tables=("customers",),
+    *,
+    rules=None,
+    source="crm",
+    mapping="crm",
+    read=0,
+    rejected=0,
+    at=NOW,
+    is_history=False,
+    zone="Asia/Shanghai",
+) -> dict:
     """A load of nothing more than what was added before; check -> what it found."""  # fmt: skip
     import_id = begin(world, source=source, mapping=mapping, is_history=is_history, at=at)
     with world.engine.begin() as conn:
@@ -63,14 +74,19 @@ def look(world, tables=("customers",), *, rules=None, source="crm", mapping="crm
 
 def many(world, table: str, count: int, at=NOW, **columns) -> None:
     """Rows by SQL expressions over n = 1, 2, ...; of the source crm and learned at `at` unless they say otherwise."""
-    values = {"recorded_at": f"timestamptz '{at.isoformat()}'", "occurred_at": f"timestamptz '{at.isoformat()}'"} | columns
+    values = {
+        "recorded_at": f"timestamptz '{at.isoformat()}'",
+        "occurred_at": f"timestamptz '{at.isoformat()}'",
+    } | columns
     if table in ("customers", "orders"):
         values = {"source": "'crm'"} | values
     if table == "order_items":
         del values["occurred_at"]
     with world.engine.begin() as conn:
         conn.execute(
-            text(f"insert into {table} ({', '.join(values)}) select {', '.join(values.values())} from generate_series(1, :n) n"),
+            text(
+                f"insert into {table} ({', '.join(values)}) select {', '.join(values.values())} from generate_series(1, :n) n"
+            ),
             {"n": count},
         )
 
@@ -82,7 +98,13 @@ def people(world, count: int, *, start: int = 0, at=NOW, **columns) -> None:
 
 def orders(world, count: int, at=NOW, *, prefix: str = "o", when=None, **columns) -> None:
     placed = f"timestamptz '{(when or at).isoformat()}'"
-    many(world, "orders", count, at, **{"order_id": f"'{prefix}' || n", "customer_id": "'c1'", "occurred_at": placed} | columns)
+    many(
+        world,
+        "orders",
+        count,
+        at,
+        **{"order_id": f"'{prefix}' || n", "customer_id": "'c1'", "occurred_at": placed} | columns,
+    )
 
 
 def holds(world) -> list[tuple]:
@@ -107,12 +129,18 @@ def rejected(world, bad):
 
 
 def unreachable(world, bad):
-    people(world, 1000, email=f"case when n > {bad} then 'c' || n || '@example.com' when n % 3 = 0 then 'no address' end")
+    people(
+        world, 1000, email=f"case when n > {bad} then 'c' || n || '@example.com' when n % 3 = 0 then 'no address' end"
+    )
     return look(world, rules=only("customers_unreachable", RULE))
 
 
 def sharing(world, bad):
-    people(world, 1000, email=f"case when n > {bad} then 'c' || n || '@example.com' else 'Shop' || n % 2 || '@EXAMPLE.com' end")
+    people(
+        world,
+        1000,
+        email=f"case when n > {bad} then 'c' || n || '@example.com' else 'Shop' || n % 2 || '@EXAMPLE.com' end",
+    )
     return look(world, rules=only("customers_sharing_address", RULE))
 
 
@@ -143,7 +171,11 @@ def future_orders(world, bad):
 
 
 def old_orders(world, bad):
-    orders(world, 1000, occurred_at=f"timestamptz '1990-01-01Z' - case when n <= {bad} then interval '1 second' else '0' end")
+    orders(
+        world,
+        1000,
+        occurred_at=f"timestamptz '1990-01-01Z' - case when n <= {bad} then interval '1 second' else '0' end",
+    )
     return look(world, ["orders"], rules=only("orders_too_old", RULE))
 
 
@@ -210,11 +242,15 @@ def test_every_check_has_been_tried_and_has_its_words():
 
 
 def test_a_limit_may_be_a_number_of_rows_and_0_means_not_a_single_one(world):
-    orders(world, 3000, occurred_at=f"timestamptz '{NOW.isoformat()}' + case when n = 7 then interval '1 day' else '0' end")
+    orders(
+        world, 3000, occurred_at=f"timestamptz '{NOW.isoformat()}' + case when n = 7 then interval '1 day' else '0' end"
+    )
     rules = only("orders_in_future", "{warn: 0, stop: 1, min_rows: 1}")
     (found,) = look(world, ["orders"], rules=rules).values()
     assert (found.verdict, found.found, found.found_text, found.limit_text) == ("warn", 1, "1", "0")
-    (same,) = look(world, ["orders"], rules=only("orders_in_future", "{warn: 0.03%, stop: never, min_rows: 1}")).values()
+    (same,) = look(
+        world, ["orders"], rules=only("orders_in_future", "{warn: 0.03%, stop: never, min_rows: 1}")
+    ).values()
     assert (same.verdict, same.found_text, same.limit_text) == ("warn", "0.04%", "0.03%"), "rounded away from the limit"
 
 
@@ -288,7 +324,9 @@ def test_a_large_load_of_lines_is_judged_by_a_sample(world):
     item = {"line": "n", "quantity": "1", "amount": "1", "currency": "'CNY'"}
     many(world, "order_items", 60_000, order_id="case when n % 10 = 0 then 'none' else 'o1' end", **item)
     found = look(world, ["order_items"], read=20_000_000)["items_without_order"]
-    assert found.verdict == "warn" and "(a sample)" in found.detail and abs(found.found - Decimal("0.1")) < Decimal("0.02")
+    assert (
+        found.verdict == "warn" and "(a sample)" in found.detail and abs(found.found - Decimal("0.1")) < Decimal("0.02")
+    )
 
 
 # --- a day's volume --------------------------------------------------------------------------------------------------
@@ -449,7 +487,9 @@ def test_a_small_good_load_does_not_clear_a_large_bad_one(world):
     look(world, rules=rules)
     people(world, 400, start=30_000, at=LATER)
     found = look(world, rules=rules, at=LATER)["customers_unreachable"]
-    assert holds(world) and found.detail.startswith("71.43%: 1,000 of the 1,400 customers learned since 2026-12-01 09:30")
+    assert holds(world) and found.detail.startswith(
+        "71.43%: 1,000 of the 1,400 customers learned since 2026-12-01 09:30"
+    )
     with world.engine.begin() as conn:  # the corrected file changes the rows
         conn.execute(
             text("update customers set email = customer_id || '@example.com', recorded_at = :at where email is null"),
@@ -776,7 +816,14 @@ def test_a_mistake_is_named_with_its_line_and_what_to_do(tmp_path: Path, said, p
 
 
 def test_any_text_is_read_or_refused_with_a_line():
-    for said in ("- a", "checks: [1]", "checks: {x: {y: {z: 1}}}", "\x00", "checks: &a {rows_rejected: *a}", "sources: {}"):
+    for said in (
+        "- a",
+        "checks: [1]",
+        "checks: {x: {y: {z: 1}}}",
+        "\x00",
+        "checks: &a {rows_rejected: *a}",
+        "sources: {}",
+    ):
         found, document = read_policy("include/quality.yaml", said)
         assert found is None and all(problem.line >= 1 and problem.what for problem in document.problems), said
 

@@ -1,5 +1,5 @@
--- The customers of one source as counts, all of them and the fresh ones (learned since :since; null: none): how many there
--- are, have no usable address, tell their year of birth, and tell an impossible one.
+-- The customers of one source as counts, all of them and the fresh ones (learned since :since; null: none): how many
+-- there are, have no usable address, tell their year of birth, and tell an impossible one.
 select count(*) as customers, count(*) filter (where is_fresh) as fresh_customers,
        count(*) filter (where is_unreachable) as unreachable,
        count(*) filter (where is_unreachable and is_fresh) as fresh_unreachable,

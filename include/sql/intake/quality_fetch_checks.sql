@@ -4,6 +4,7 @@ from quality_checks c
 join imports i using (import_id)
 where case when cast(:import_ids as bigint[]) is not null then c.import_id = any(:import_ids)
            else c.import_id in (
-               select max(q.import_id) from quality_checks q join imports k using (import_id) group by k.source, k.mapping)
+               select max(q.import_id) from quality_checks q join imports k using (import_id)
+               group by k.source, k.mapping)
       end
 order by i.source, c.import_id, c.check_id

@@ -213,9 +213,16 @@ def deliver(
     return deliver_step(
         engine,
         Errand(
-            version, cohort_id, step_id, channel,
-            shard=shard, of=of, wave=wave, is_stopped_by_file=is_stopped, facts_at=facts_at,
-        ),  # fmt: skip
+            version,
+            cohort_id,
+            step_id,
+            channel,
+            shard=shard,
+            of=of,
+            wave=wave,
+            is_stopped_by_file=is_stopped,
+            facts_at=facts_at,
+        ),
         provider=OutboxProvider(engine, seen),
         clock=seen,
         on_progress=on_progress,
