@@ -48,6 +48,7 @@ def import_files(
         fail("import: --complete takes one file: what a single one of several lacks is not gone.")
     from retention.intake.load import Wishes, load
     from retention.intake.mapping import find_mapping, read_mapping
+    from retention.intake.quality_policy import load_policy
     from retention.intake.sources import open_file
     from retention.journey.notation import parse_percent
 
@@ -56,6 +57,7 @@ def import_files(
         share = parse_percent(most_gone)
     except ValueError:
         fail(f'--most-gone: "{most_gone}" is no share. Write 5% or 100%.')
+    policy = load_policy(include_folder())
     engine = open_store()
     done = []
     for path in files:
@@ -66,6 +68,7 @@ def import_files(
             is_trial=dry_run,
             most_gone=share,
             lookups=path.parent,
+            policy=policy,
         )
         source = open_file(path, chosen.format)
         with _progress(path.name, is_quiet=as_json) as on_progress:
@@ -76,6 +79,8 @@ def import_files(
             _show(loaded, kept_at, dry_run)
     if as_json:
         dump([_as_dict(loaded, kept_at) for loaded, kept_at in done])
+    else:
+        _show_holds(engine)
 
 
 def _as_dict(loaded: Loaded, kept_at: Path | None) -> dict:
@@ -87,6 +92,7 @@ def _as_dict(loaded: Loaded, kept_at: Path | None) -> dict:
         "rows_rejected": loaded.rows_rejected,
         "cells_left_out": loaded.cells_left_out,
         **loaded.summary(),
+        "checks": [check.as_dict() for check in loaded.checks],
         "rejected": str(kept_at) if kept_at else None,
         "seconds": round(loaded.seconds, 2),
     }
@@ -121,6 +127,17 @@ def _show(loaded: Loaded, kept_at: Path | None, is_trial: bool) -> None:
         say(f"  {loaded.name}:{where}: {reject.reason}. {reject.remedy}")
     if kept_at:
         say(f"All of them, with reason and line: {kept_at}")
+    for check in loaded.checks:
+        if check.verdict in ("warn", "stop"):
+            say(f"{'STOP' if check.verdict == 'stop' else 'warning'}: {check.check}: {check.detail} {check.remedy}")
+
+
+def _show_holds(engine) -> None:
+    from retention.intake.quality import find_hold
+
+    with engine.connect() as conn:
+        if hold := find_hold(conn):
+            say("", hold)
 
 
 def _write_guess(files: list[Path], mapping: str | None) -> None:
@@ -172,6 +189,49 @@ def loads(
             say(f"left out {count:>8,}  {reason}")
     if kept_at:
         say(f"All of them, with reason and line: {kept_at}")
+
+
+@app.command()
+def quality(
+    accept: Annotated[
+        str | None, typer.Option("--accept", help="The facts are right as they are, and why: what waits goes on.")
+    ] = None,
+    source: Annotated[str | None, typer.Option("--source", help="Only what this source brought.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How good the facts are: what every source's latest load was found to be, and what waits because of it."""
+    from retention.intake.quality import fetch_checks, fetch_holds, lift_holds
+
+    engine = open_store()
+    lifted = 0
+    if accept is not None:
+        if not accept.strip():
+            fail("quality --accept: say why; it is kept in the audit log.")
+        with engine.begin() as conn:
+            lifted = lift_holds(conn, reason=accept, actor=name_actor(), now=read_clock(), source=source)
+    with engine.connect() as conn:
+        checks = [check for check in fetch_checks(conn) if source in (None, check.source)]
+        holds = [hold for hold in fetch_holds(conn) if source in (None, hold["source"])]
+    if as_json:
+        dump({"checks": [check.as_dict() for check in checks], "holds": holds, "lifted": lifted})
+        return
+    if accept is not None:
+        say(
+            f"{lifted} {'hold' if lifted == 1 else 'holds'} lifted: what waited goes on."
+            if lifted
+            else "Nothing was held."
+        )
+    columns = ["source", "load", "check", "verdict", "limit", "found"]
+    say(table(columns, [
+        (check.source, check.import_id, check.check, check.verdict, check.limit_text, check.detail) for check in checks
+    ]))  # fmt: skip
+    if not checks:
+        say("Nothing was loaded yet.")
+    for check in checks:
+        if check.verdict in ("warn", "stop"):
+            say(f"{check.check} ({check.source}): {check.remedy}")
+    if accept is None:
+        _show_holds(engine)
 
 
 def _in_words(summary: dict) -> str:

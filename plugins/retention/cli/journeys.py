@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -98,6 +99,8 @@ def plan(
         + "  -  a dry run, nothing is written"
     )
     say(f"{entered.enrolled} enter: {entered.eligible} can be reached, {entered.holdout} are in the holdout")
+    if shown.data_hold:
+        say(f"It would wait: {shown.data_hold}")
     if entered.held:
         say(f"It would be held: {entered.held}")
     if entered.refused:
@@ -200,15 +203,24 @@ def explain(
 def status(as_json: AsJson = False) -> None:
     """How the journeys stand: cohorts, what is in doubt or failed, what is stopped, what comes next."""
     from retention.insight.status import fetch_status, fetch_stops
+    from retention.intake.quality import find_hold
     from retention.orchestration.outlook import look_ahead
 
     engine = open_store()
     workspace = read_workspace()
     with engine.connect() as conn:
-        rows, standing = fetch_status(conn), fetch_stops(conn)
+        rows, standing, data_hold = fetch_status(conn), fetch_stops(conn), find_hold(conn)
     ahead = {name: look_ahead(engine, version, read_clock()) for name, version in sorted(workspace.versions.items())}
     if as_json:
-        dump({"journeys": rows, "stops": standing, "ahead": ahead, "problems": [str(p) for p in workspace.problems]})
+        dump(
+            {
+                "journeys": rows,
+                "stops": standing,
+                "data_hold": data_hold,
+                "ahead": ahead,
+                "problems": [str(p) for p in workspace.problems],
+            }
+        )
         return
     for stop_row in standing:
         who = stop_row["journey"] or "ALL JOURNEYS"
@@ -216,6 +228,8 @@ def status(as_json: AsJson = False) -> None:
         say(
             f"STOPPED: {who}, by {stop_row['stopped_by']}: {stop_row['reason']}. `retention stop {lift} --lift` ends it."
         )
+    if data_hold:
+        say(f"HELD: {data_hold}")
     columns = ["journey", "mode", "open", "held", "settled", "last cohort (Asia/Shanghai)", "in doubt", "failed"]
     say(
         table(

@@ -17,6 +17,7 @@ from retention.intake.chunks import Source
 from retention.intake.convert import Context
 from retention.intake.loaded import Counts, Loaded, Progress, Wishes
 from retention.intake.mapping import Mapping
+from retention.intake.quality import check_quality
 from retention.intake.sources import check_columns, read_lookup
 from retention.intake.stream import columns_of, stream
 from retention.intake.take import take
@@ -232,8 +233,18 @@ def _finish(
     on_progress: Callable[[Progress], None],
 ) -> None:
     on_progress(Progress("looking the facts over", rows=loaded.rows_read))
-    loaded.checks = wishes.check(conn, loaded, now)
     wishes.before_commit(conn, loaded)
+    loaded.checks = check_quality(
+        conn,
+        import_id=loaded.import_id,
+        source=mapping.source,
+        tables={table for table, counts in loaded.tables.items() if counts.new or counts.changed or counts.gone},
+        rows_read=loaded.rows_read,
+        rows_rejected=loaded.rows_rejected,
+        policy=wishes.policy,
+        now=now,
+        zone=mapping.timezone,
+    )
     conn.execute(
         update(imports)
         .where(imports.c.import_id == loaded.import_id)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from retention.intake.chunks import Reject
+from retention.intake.quality import Check
+from retention.intake.quality_policy import QualityPolicy
 
 MOST_GONE = 0.05
 """A complete list that lacks more than this share of what its source brought is not believed."""
@@ -43,7 +44,7 @@ class Loaded:
     cells_left_out: int = 0
     tables: dict[str, Counts] = field(default_factory=dict)
     reasons: Counter = field(default_factory=Counter)
-    checks: list = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     examples: list[Reject] = field(default_factory=list)
     seconds: float = 0.0
@@ -67,10 +68,8 @@ class Wishes:
     """How to load. `is_history`: facts count as recorded when they happened; `is_complete`: what the source brought
     earlier and does not name now is gone; `most_gone`: at most this share of it; `lookups`: the folder of second files.
 
-    `is_trial`: all of it is done and rolled back.
-
-    `before_commit` is called in the load's transaction with the load so far, at its end. `check` looks the facts over:
-    it gets the connection and the load so far, and returns what `Loaded.checks` holds."""
+    `is_trial`: all of it is done and rolled back. `policy`: how good the facts have to be. `before_commit` is called in
+    the load's transaction with the load so far, when all rows are in."""
 
     actor: str
     is_history: bool = False
@@ -79,7 +78,7 @@ class Wishes:
     most_gone: float = MOST_GONE
     lookups: Path = Path(".")
     before_commit: Callable[[Connection, Loaded], None] = lambda conn, loaded: None
-    check: Callable[[Connection, Loaded, datetime], list] = lambda conn, loaded, now: []
+    policy: QualityPolicy = field(default_factory=QualityPolicy)
 
 
 @dataclass(frozen=True)
