@@ -49,10 +49,13 @@ NAMES: dict[str, tuple[str, ...]] = {
     "category": ("category", "productcategory", "producttype", "department", "类目", "品类", "分类", "商品分类"),
     "quantity": ("quantity", "qty", "orderquantity", "lineitemquantity", "units", "count", "数量", "件数"),
     "coupon_code": ("couponcode", "coupon", "discountcode", "优惠券", "优惠码"),
-    "price": ("price", "productprice", "unitprice", "listprice", "单价", "价格"),
+    "price": ("price", "lineitemprice", "productprice", "unitprice", "listprice", "单价", "价格"),
     "kind": ("event", "eventtype", "eventname", "kind", "type", "action", "事件", "事件类型", "行为"),
-    "is_granted": ("optin", "consent", "granted", "acceptsmarketing", "subscribed", "isgranted", "是否同意", "订阅"),
+    "is_granted": ("optin", "consent", "granted", "subscribed", "isgranted", "是否同意", "订阅"),
     "channel": ("channel", "渠道"),
+    "gone": ("deleted", "isdeleted", "isgone", "removed", "已删除", "是否删除"),
+    "email_consent": ("emailoptin", "emailconsent", "acceptsmarketing", "acceptsemailmarketing", "newsletter", "邮件订阅"),
+    "sms_consent": ("smsoptin", "smsconsent", "acceptssmsmarketing", "短信订阅"),
     "status": ("status", "orderstatus", "financialstatus", "订单状态", "状态"),
 }  # fmt: skip
 """What columns are called, without case, blanks and signs."""
@@ -62,6 +65,9 @@ _TIMES = ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", " %H:%M:%S%.f", "T%H:%M:%S%.f%
 _PLAIN = {"%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S%.f",
           "%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S %z"}  # fmt: skip
 """Formats that need not be said."""
+
+
+_CODES = {"locale": r"^[A-Za-z]{2,3}([-_][A-Za-z]{2})?$", "country": r"^[A-Za-z]{2}$"}
 
 
 @dataclass
@@ -102,12 +108,14 @@ def guess_mapping(path: Path, given: str | None = None) -> tuple[str, str, list[
         "rows:",
         *_write_block(sheet, table),
     ]
+    consents = list(_write_consents(sheet)) if table in ("customers", "orders") else []
     if table == "orders" and "quantity" in sheet.found and {"product_id", "category", "price"} & set(sheet.found):
         lines += _write_block(sheet, "order_items")
     rest = [column for column in sheet.frame.columns if column not in sheet.used]
     if rest and table in ("customers", "products"):
         lines += ["    attributes:", *(f"      {_word(column)}: {_quote(column)}" for column in rest)]
-    elif rest:
+    lines += consents
+    if rest and table not in ("customers", "products"):
         lines += ["", f"# Not used: {', '.join(rest)}"]
     notes = [f"{len(sheet.used)} of {sheet.frame.width} columns recognised, as {table}."]
     if CHANGE_ME in "".join(lines):
@@ -131,6 +139,16 @@ def _recognise(sheet: _Sheet) -> None:
             is_named = name == "email" or bare[column][-5:] in ("phone", "obile")
             if len(values) and is_named and values.str.contains(pattern).mean() > 0.8:
                 sheet.found.setdefault(name, column)
+    name = sheet.found.get("name")
+    if (
+        name
+        and "order_id" not in sheet.found
+        and sheet.frame[name].drop_nulls().str.contains(r"^#?[A-Z]*-?\d+$").mean() > 0.8
+    ):
+        # Shops call an order's number its name.
+        sheet.found["order_id"] = sheet.found.pop("name")
+        people = [c for c, plain in bare.items() if plain in ("billingname", "shippingname")]
+        sheet.found |= {"name": people[0]} if people else {}
     if "customer_id" not in sheet.found and "order_id" not in sheet.found and "id" in bare.values():
         sheet.found["customer_id"] = next(c for c, plain in bare.items() if plain == "id")
 
@@ -143,7 +161,7 @@ def _choose_table(sheet: _Sheet) -> str:
         return "events"
     if "is_granted" in has and "customer_id" in has and not {"name", "first_name", "birthday"} & has:
         return "consents"
-    if "product_id" in has and "customer_id" not in has:
+    if "product_id" in has and not {"customer_id", "order_id", "email"} & has:
         return "products"
     if "customer_id" in has and "amount" in has and "occurred_at" in has:
         return "orders"
@@ -163,11 +181,17 @@ def _write_format(source) -> Iterator[str]:
 def _write_block(sheet: _Sheet, table: str) -> Iterator[str]:
     yield f"  - into: {table}"
     target = TARGETS[table]
+    total = sheet.found.get("amount")
+    if table == "orders" and total and sheet.frame[total].null_count():
+        yield f"    unless_empty: {_quote(total)}       # further rows of an order do not repeat it"
     for name, about in target.fields.items():
         if table == "order_items" and name == "line":
             continue
         column = sheet.take(name)
-        if name == "currency" and column is None and ({"amount", "price"} & set(sheet.found) or about.is_required):
+        if name == "currency" and column and sheet.frame[column].null_count():
+            common = sheet.frame[column].drop_nulls().mode()
+            yield f"    currency: {{column: {_quote(column)}, default: {common[0] if len(common) else CHANGE_ME}}}"
+        elif name == "currency" and column is None and ({"amount", "price"} & set(sheet.found) or about.is_required):
             yield "    currency: {value: CNY}              # none in the file: is this right?"
         elif name == "name" and column is None and "first_name" in sheet.found:
             both = [sheet.take(part) for part in ("first_name", "last_name")]
@@ -176,28 +200,49 @@ def _write_block(sheet: _Sheet, table: str) -> Iterator[str]:
             yield f"    customer_id: {{column: {_quote(sheet.take('email'))}, hash: true}}   # no id in the file: made of the address"
         elif name == "order_id" and column is None:
             yield '    order_id: {column: "#line", prefix: "line-"}     # no number in the file: the line it stands in'
-        elif name == "amount" and column is None and "price" in sheet.found and table == "order_items":
+        elif name == "amount" and "price" in sheet.found and table == "order_items":
             yield f"    amount: {{column: {_quote(sheet.take('price'))}, times: {_quote(sheet.found['quantity'])}}}"
         elif column is not None:
             yield from _write_field(sheet, name, about.kind, column)
         elif about.is_required and (table, name) not in DEFAULTS:
             yield f"    {name}: {CHANGE_ME}"
+    if table in ("customers", "orders") and (column := sheet.take("gone")):
+        yield f"    gone: {{column: {_quote(column)}, default: false}}"
+
+
+def _write_consents(sheet: _Sheet) -> Iterator[str]:
+    for channel in ("email", "sms"):
+        if column := sheet.take(f"{channel}_consent"):
+            by = sheet.found.get("customer_id")
+            who = _quote(by) if by else f"{{column: {_quote(sheet.found.get('email', CHANGE_ME))}, hash: true}}"
+            yield "  - into: consents"
+            yield f"    unless_empty: {_quote(column)}"
+            yield f"    customer_id: {who}"
+            yield f"    channel: {{value: {channel}}}"
+            yield from _write_field(sheet, "is_granted", "boolean", column)
 
 
 def _write_field(sheet: _Sheet, name: str, kind: str, column: str) -> Iterator[str]:
     values = sheet.frame[column].drop_nulls()
     if kind in ("moment", "birthday") and len(values):
-        formats = _find_formats(values)
+        kinds = [day + time for day in _DATES for time in _TIMES] if kind == "moment" else [*_DATES[:-1], "%m-%d"]
+        formats, unread, doubt = _find_formats(values, kinds)
+        said = [f"{unread:,} of {len(values):,} cells are written otherwise"] if unread else []
+        said += [f"or {doubt}: these rows do not tell"] if doubt else []
+        note = f"     # {'; '.join(said)}" if said else ""
         if not formats:
-            yield f"    {name}: {{column: {_quote(column)}, format: {CHANGE_ME}}}     # not recognised"
-        elif formats[0] in _PLAIN:
-            yield f"    {name}: {_quote(column)}"
+            yield f"    {name}: {{column: {_quote(column)}, format: {CHANGE_ME}}}     # no date was recognised in it"
+        elif set(formats) <= _PLAIN | ({"%m-%d", "%Y/%m/%d"} if kind == "birthday" else set()):
+            yield f"    {name}: {_quote(column)}{note}"
         else:
-            doubt = f"     # or {formats[1]}: these rows do not tell" if len(formats) > 1 else ""
-            yield f'    {name}: {{column: {_quote(column)}, format: "{formats[0]}"}}{doubt}'
+            listed = ", ".join(f'"{form}"' for form in formats)
+            yield f"    {name}: {{column: {_quote(column)}, format: {listed if len(formats) == 1 else f'[{listed}]'}}}{note}"
     elif kind == "boolean" and len(values) and not values.str.to_lowercase().is_in([*TRUE_WORDS, *FALSE_WORDS]).all():
         words = ", ".join(f"{_quote(word)}: {CHANGE_ME}" for word in values.unique().sort().head(6))
         yield f"    {name}: {{column: {_quote(column)}, map: {{{words}}}}}"
+    elif kind in ("locale", "country") and not values.str.contains(_CODES[kind]).all():
+        words = ", ".join(f"{_quote(word)}: {CHANGE_ME}" for word in values.unique().sort().head(20))
+        yield f"    {name}: {{column: {_quote(column)}, map: {{{words}}}, otherwise: keep}}"
     elif kind in ("choice", "event_kind"):
         known = TARGETS["order_status"].fields["status"].choices if name == "status" else ()
         words = [word for word in values.unique().sort().head(20) if word.lower() not in known]
@@ -209,20 +254,35 @@ def _write_field(sheet: _Sheet, name: str, kind: str, column: str) -> Iterator[s
         yield f"    {name}: {_quote(column)}"
 
 
-def _find_formats(values: pl.Series) -> list[str]:
-    """The formats that every value is written in: two, if day and month can't be told apart."""
-    kinds = [day + time for day in _DATES for time in _TIMES]
-    found = []
-    for form in kinds:
-        if ":" not in form and values.str.contains(":", literal=True).any():
-            continue
-        if (
-            values.str.strptime(pl.Datetime("us"), form, strict=False).null_count() == 0
-            if "z" not in form
-            else (values.str.strptime(pl.Datetime("us", "UTC"), form, strict=False).null_count() == 0)
-        ):
-            found.append(form)
-    return found[:2] if found and "%m/%d" in found[0] else found[:1]
+def _find_formats(values: pl.Series, kinds: list[str]) -> tuple[list[str], int, str | None]:
+    """The formats the values are written in, the commonest first; how many no format reads; and a second way to read the
+    first one, where day and month can't be told apart."""
+    found: list[str] = []
+    doubt = None
+    rest = values
+    while len(rest) and len(found) < 3:
+        best = max(kinds, key=lambda form: _count_read(rest, form))
+        if not _count_read(rest, best):
+            break
+        swapped = best.replace("%m/%d", "%d/%m")
+        if swapped != best and not found and _count_read(rest, swapped) == _count_read(rest, best):
+            doubt = swapped
+        rest = rest.filter(~_is_read(rest, best))
+        found.append(best)
+    return found, len(rest), doubt
+
+
+def _count_read(values: pl.Series, form: str) -> int:
+    return int(_is_read(values, form).sum())
+
+
+def _is_read(values: pl.Series, form: str) -> pl.Series:
+    if form == "%m-%d":
+        return values.str.contains(r"^(0?[1-9]|1[0-2])-(0?[1-9]|[12]\d|3[01])$")
+    kind = pl.Datetime("us", "UTC") if "z" in form else pl.Datetime("us")
+    # A format without a time would read a moment's day and forget the rest.
+    is_whole = values.str.contains(":", literal=True) == (":" in form or "%H" in form)
+    return values.str.strptime(kind, form, strict=False).is_not_null() & is_whole
 
 
 def _quote(text: str) -> str:

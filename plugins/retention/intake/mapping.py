@@ -277,7 +277,8 @@ class _Reader:
     def _blocks(self, data: Any) -> tuple[Block, ...]:
         if not isinstance(data, list) or not data:
             remedy = "Write what a row becomes: rows: with - into: customers and its fields."
-            self._complain(("rows",), f"{show(data)} is not a list of tables.", remedy)
+            what = "the list is empty." if data == [] else f"{show(data)} is not a list of tables."
+            self._complain(("rows",), what, remedy)
             return ()
         found = [self._block(("rows", i), entry) for i, entry in enumerate(data)]
         return tuple(block for block in found if block)
