@@ -111,7 +111,7 @@ def _show(loaded: Loaded, kept_at: Path | None, is_trial: bool) -> None:
     how = ", ".join(loaded.notes)
     say(
         f"{loaded.name}{f' ({how})' if how else ''}: {loaded.rows_read:,} rows read, {loaded.rows_taken:,} taken, "
-        f"{loaded.rows_rejected:,} rejected, {loaded.cells_left_out:,} cells left out  ({loaded.seconds:.1f} s)"
+        f"{loaded.rows_rejected:,} rejected, {_count(loaded.cells_left_out, 'cell')} left out  ({loaded.seconds:.1f} s)"
         + ("  -  a dry run, nothing is kept" if is_trial else "")
     )
     columns = ["", "new", "changed", "same", "repeated", "older", "gone"]
@@ -130,6 +130,10 @@ def _show(loaded: Loaded, kept_at: Path | None, is_trial: bool) -> None:
     for check in loaded.checks:
         if check.verdict in ("warn", "stop"):
             say(f"{'STOP' if check.verdict == 'stop' else 'warning'}: {check.check}: {check.detail} {check.remedy}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
 
 
 def _show_holds(engine) -> None:
