@@ -219,3 +219,22 @@ def test_the_lock_file_names_no_host():
     for requirement in wanted:
         name = re.match(r"[\w.\-]+", requirement)[0].lower()
         assert name in pinned, f"{name} is not in requirements.lock: run make lock"
+
+
+def test_every_key_of_a_mapping_a_sync_and_the_quality_policy_is_documented():
+    from retention.intake import mapping_file, sync_plan
+    from retention.intake.quality import KINDS
+    from retention.intake.targets import TARGETS
+
+    facts = (ROOT / "docs" / "facts.md").read_text(encoding="utf-8")
+    for key in (*mapping_file._TOP, *mapping_file._CELL, *mapping_file._FILE, *mapping_file._BLOCK):
+        assert re.search(rf"`{key}[`: ]", facts), f"the key {key} of a mapping is not in docs/facts.md"
+    for name, target in TARGETS.items():
+        [row] = [line for line in facts.splitlines() if line.startswith(f"| `{name}` |")]
+        for key in (*target.fields, *([target.free] if target.free else [])):
+            assert f"`{key}`" in row, f"{name}.{key} is not in docs/facts.md"
+    for key in (*sync_plan.SyncFile.model_fields, *sync_plan.SourceEntry.model_fields):
+        assert re.search(rf"`{key}`|^{key}:", facts, re.M), f"the key {key} of include/sync.yaml is not in docs/facts.md"
+    policy = (ROOT / "include" / "quality.yaml").read_text(encoding="utf-8")
+    for check in KINDS:
+        assert f"  {check}:" in policy, f"{check} is not in include/quality.yaml"

@@ -10,7 +10,7 @@ import pytest
 
 from retention.intake.load import load
 from retention.intake.loaded import Loaded, Wishes
-from retention.intake.mapping import find_mapping, parse_mapping, read_mapping
+from retention.intake.mapping_file import find_mapping, parse_mapping, read_mapping
 from retention.intake.sources import open_file
 from tests.world import INCLUDE
 

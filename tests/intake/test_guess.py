@@ -6,7 +6,7 @@ import pytest
 
 from retention.errors import ConfigError, IntakeError
 from retention.intake.guess import CHANGE_ME, guess_mapping
-from retention.intake.mapping import parse_mapping
+from retention.intake.mapping_file import parse_mapping
 from tests.intake.conftest import shared
 from tests.world import INCLUDE
 

@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 from retention.errors import IntakeError, SourceDown
 from retention.intake import remote
 from retention.intake.loaded import Counts
-from retention.intake.mapping import parse_mapping
+from retention.intake.mapping_file import parse_mapping
 from retention.intake.merge import merge_customers
 from retention.intake.sync import fetch_mark, synchronise
 from retention.intake.sync_plan import SourcePlan
@@ -502,7 +502,7 @@ import os, sys, time
 from datetime import UTC, datetime
 import psycopg
 from retention.intake import remote
-from retention.intake.mapping import parse_mapping
+from retention.intake.mapping_file import parse_mapping
 from retention.intake.sync import synchronise
 from retention.intake.sync_plan import SourcePlan
 from retention.store.database import connect

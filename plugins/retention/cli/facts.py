@@ -47,7 +47,7 @@ def import_files(
     if complete and len(files) > 1:
         fail("import: --complete takes one file: what a single one of several lacks is not gone.")
     from retention.intake.load import Wishes, load
-    from retention.intake.mapping import find_mapping, read_mapping
+    from retention.intake.mapping_file import find_mapping, read_mapping
     from retention.intake.quality_policy import load_policy
     from retention.intake.sources import open_file
     from retention.journey.notation import parse_percent

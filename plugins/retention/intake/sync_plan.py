@@ -11,8 +11,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StrictBool, ValidationError
 
 from retention.errors import ConfigError, Problem
-from retention.intake.loaded import MOST_GONE
-from retention.intake.mapping import FOLDER, LINE, Block, Mapping, parse_mapping
+from retention.intake.mapping import LINE, Block, Mapping
+from retention.intake.mapping_file import FOLDER, parse_mapping
 from retention.intake.targets import TARGETS
 from retention.journey.document import Document, read_document
 from retention.journey.explain import explain_errors
@@ -93,7 +93,9 @@ class SourceEntry(_Block):
     compare_keys: StrictBool = Field(
         default=False, description="Fetch all keys each time; what is not among them is gone."
     )
-    most_gone: Percent = Field(default=MOST_GONE, description="If more than this share is gone, nothing is believed.")
+    most_gone: Percent | None = Field(
+        default=None, description="If more than this share is gone, nothing is believed. Left out: 5%."
+    )
 
 
 class SyncFile(_Block):
@@ -108,7 +110,8 @@ class SyncFile(_Block):
 
 @dataclass(frozen=True)
 class SourcePlan:
-    """One source, checked. `where` is its line in the file, for messages; `folder` is where look-ups lie."""
+    """One source, checked. `where` is its line in the file, for messages; `folder` is where look-ups lie; `most_gone`
+    is None where the file says nothing."""
 
     mapping: str
     connection: str
@@ -117,7 +120,7 @@ class SourcePlan:
     overlap: timedelta = timedelta(hours=1)
     is_complete: bool = False
     compare_keys: bool = False
-    most_gone: float = MOST_GONE
+    most_gone: float | None = None
     where: str = "include/sync.yaml"
     folder: Path = Path()
 
@@ -224,6 +227,10 @@ class _Reader:
             return
         self.sync.names += (name,)
         self._numbers[name] = number
+        if name not in self.sync.mappings and name not in self._broken:
+            known = sorted(self.sync.mappings)
+            hint = did_you_mean(name, known) or list_options("There is", known)
+            self._complain((*place, "mapping"), f"there is no mapping {show(name)}.", hint)
         try:
             read = SourceEntry.model_validate(entry)
         except ValidationError:
@@ -247,10 +254,6 @@ class _Reader:
 
     def _check(self, place: tuple, entry: SourceEntry) -> None:
         given, mapping = entry.model_fields_set, self.sync.mappings.get(entry.mapping)
-        if mapping is None and entry.mapping not in self._broken:
-            known = sorted(self.sync.mappings)
-            hint = did_you_mean(entry.mapping, known) or list_options("There is", known)
-            self._complain((*place, "mapping"), f"there is no mapping {show(entry.mapping)}.", hint)
         if entry.watermark and entry.complete:
             remedy = "Leave one of them out; with a watermark, compare_keys: true finds what is gone."
             self._complain((*place, "complete"), "only what is new is read: that is not complete.", remedy)
