@@ -44,6 +44,13 @@ class RetentionPlugin(AirflowPlugin):
             "nav_top_level": True,
         },
         {
+            "name": "Data",
+            "href": f"{PREFIX}/data",
+            "destination": "nav",
+            "url_route": "retention_data",
+            "nav_top_level": True,
+        },
+        {
             "name": "Cohorts",
             "href": f"{PREFIX}/journeys/{{DAG_ID}}",
             "destination": "dag",

@@ -99,7 +99,7 @@ def refuse(status_code):
     return guard
 
 
-ROUTES = ["/", CARE, f"{CARE}/runs/x", f"{CARE}/cohorts/1", f"{CARE}/cohorts/1/messages/1"]
+ROUTES = ["/", "/data", CARE, f"{CARE}/runs/x", f"{CARE}/cohorts/1", f"{CARE}/cohorts/1/messages/1"]
 
 
 def no_engine():
@@ -113,7 +113,7 @@ def test_strangers_see_nothing(path):
     assert answer.status_code == 401 and "log in" in answer.text
 
 
-@pytest.mark.parametrize("path", ROUTES[1:])
+@pytest.mark.parametrize("path", ROUTES[2:])
 def test_a_journeys_pages_are_for_those_who_may_read_its_dag(path):
     guards = Guards(login=lambda: None, journey=refuse(403), list_readable=lambda: set())
     answer = TestClient(build_app(guards, engine=no_engine)).get(path)
@@ -460,6 +460,8 @@ def test_every_code_has_its_words():
     assert set(words.COUPONS) == codes("coupons", "state")
     assert set(words.COHORTS) == codes("cohorts", "status")
     assert set(words.MODES) == set(tables.MODES)
+    assert set(words.LOADS) == codes("imports", "state")
+    assert set(words.VERDICTS) == codes("quality_checks", "verdict")
 
 
 @pytest.mark.parametrize(

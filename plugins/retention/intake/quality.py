@@ -30,9 +30,9 @@ DAYS = 28
 LEAST_HISTORY = 14
 """Days of orders that a usual day is known by: at most, at least."""
 
-SAMPLED_ROWS = 2_000_000
+SAMPLED_ROWS = 500_000
 NEWEST_EVENTS = 1_000_000
-"""Of a larger load a sample of about so many lines is judged; of events the newest ones."""
+"""Of more orders and lines a sample of about so many is looked up at the other table; of events the newest ones."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,11 @@ VERDICTS = ("good", "warn", "stop")
 """From better to worse; `too_few` rows is none of them."""
 
 
+def find_remedy(check: str, import_id: int) -> str:
+    """What to do about a check of a load that is not good; nothing for one that there is no more."""
+    return KINDS[check].remedy.replace("LOAD", str(import_id)) if check in KINDS else ""
+
+
 @dataclass(frozen=True)
 class Check:
     """What a check found, beside the limit that applied: that of its verdict, the nearest one where all is good.
@@ -127,6 +132,11 @@ class Check:
         return "" if self.found is None else self.detail.partition(":")[0]
 
     @property
+    def says(self) -> str:
+        """The detail without what was found."""
+        return self.detail.removeprefix(f"{self.found_text}: ")
+
+    @property
     def limit_text(self) -> str:
         """The limit as the policy writes it; empty where none applies."""
         return "" if self.limit is None else str(Limit(self.limit, is_share=self.found_text.endswith("%")))
@@ -134,7 +144,7 @@ class Check:
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        return KINDS[self.check].remedy.replace("LOAD", str(self.import_id)) if self.check in KINDS else ""
+        return find_remedy(self.check, self.import_id)
 
     def as_dict(self) -> dict:
         """For --json: source, import_id, check, verdict, found, limit (numbers or null), detail, remedy."""
@@ -275,9 +285,8 @@ def _look_over(conn: Connection, scene: _Scene, wanted: dict[str, Rule]) -> dict
     if wanted.keys() & {name for name, kind in KINDS.items() if "orders" in kind.tables}:
         _look_over_orders(conn, scene, wanted, found)
     if "items_without_order" in wanted:
-        percent = min(100.0, 100.0 * SAMPLED_ROWS / max(1, scene.rows_read))
+        percent, sampled = _sample(scene.rows_read)
         known = run(conn, "intake/quality_items", since=scene.since, percent=percent).one()
-        sampled = " (a sample)" if percent < 100 else ""
         judge("items_without_order", [_Count(known.unknown, known.items, scene.fresh + sampled)])
     if wanted.keys() & {"events_in_future", "events_without_customer"}:
         known = run(conn, "intake/quality_events", since=scene.since, now=scene.now, most=NEWEST_EVENTS).one()
@@ -327,18 +336,37 @@ def _look_over_orders(conn: Connection, scene: _Scene, wanted: dict[str, Rule], 
     def total(column: str) -> int:
         return sum(getattr(row, column) for row in rows)
 
-    for name, part in (
-        ("orders_in_future", "future"), ("orders_too_old", "old"), ("orders_without_customer", "unknown")
-    ):  # fmt: skip
+    def judge(name: str, counts: list[_Count]) -> None:
         if name in wanted:
-            fresh = _Count(total(f"fresh_{part}"), total("fresh_orders"), scene.fresh)
-            counts = [*([fresh] if fresh.whole else []), _Count(total(part), total("orders"), scene.all)]
-            found[name] = _judge(KINDS[name], wanted[name], counts)
+            known, fresh = counts
+            found[name] = _judge(KINDS[name], wanted[name], [fresh, known] if fresh.whole else [known])
+
+    everything, fresh = total("orders"), total("fresh_orders")
+    for name, part in (("orders_in_future", "future"), ("orders_too_old", "old")):
+        judge(name, [_Count(total(part), everything, scene.all), _Count(total(f"fresh_{part}"), fresh, scene.fresh)])
+    if "orders_without_customer" in wanted:
+        counts = []
+        # Where all of it is fresh, once is enough.
+        whole_fresh = fresh if fresh < everything else 0
+        for since, whole, scope in ((None, everything, scene.all), (scene.since, whole_fresh, scene.fresh)):
+            percent, sampled = _sample(whole)
+            looked, unknown = 0, 0
+            if whole:
+                looked, unknown = run(
+                    conn, "intake/quality_orphans", source=scene.source, since=since, percent=percent
+                ).one()
+            counts.append(_Count(unknown, looked, scope + sampled))
+        judge("orders_without_customer", counts)
     by_day = {row.day: row.orders for row in rows if row.day is not None}
     newest_at = max((row.newest_at for row in rows if row.newest_at), default=None)
     newest = newest_at.astimezone(zone).date() if newest_at else None
     for name, day in back.items():
         found[name] = _judge_volume(wanted[name], by_day, day, newest, is_low=name == "orders_few")
+
+
+def _sample(rows: int) -> tuple[float, str]:
+    """What percentage of a table's pages to look at for about SAMPLED_ROWS of so many rows, and how to say so."""
+    return (100.0, "") if rows <= SAMPLED_ROWS else (100.0 * SAMPLED_ROWS / rows, " (a sample)")
 
 
 def _judge(kind: Kind, rule: Rule, counts: list[_Count]) -> _Finding:
@@ -480,6 +508,11 @@ def fetch_checks_of(conn: Connection, import_ids: list[int] | None) -> list[Chec
     """The checks of these loads; None: of the latest load of each source and mapping."""
     found = run(conn, "intake/quality_fetch_checks", import_ids=import_ids).mappings()
     return [Check(**row) for row in found]
+
+
+def list_loads(conn: Connection, before: int | None, most: int) -> list[dict]:
+    """The loads as the table imports has them, newest first, from before that one (None: from the newest)."""
+    return [dict(row) for row in run(conn, "intake/quality_loads", before=before, most=most).mappings()]
 
 
 def fetch_holds(conn: Connection) -> list[dict]:

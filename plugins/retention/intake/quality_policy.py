@@ -36,7 +36,7 @@ class Limit:
     is_share: bool = True
 
     def __str__(self) -> str:
-        return write_percent(float(self.value)) if self.is_share else f"{self.value:,}"
+        return write_percent(float(self.value)) if self.is_share else f"{int(self.value):,}"
 
 
 @dataclass(frozen=True)
@@ -248,3 +248,12 @@ def load_policy(include: Path) -> QualityPolicy:
     if policy is None:
         raise ConfigError(document.problems)
     return policy
+
+
+def find_problems(include: Path) -> list[Problem]:
+    """Everything that is wrong with include/quality.yaml."""
+    try:
+        load_policy(include)
+    except ConfigError as error:
+        return error.problems
+    return []

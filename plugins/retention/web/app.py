@@ -68,6 +68,10 @@ def build_app(
     def journeys(request: Request, readable: set[str] = those_readable) -> HTMLResponse:
         return make_page(request, "journeys", **views.view_journeys(engine(), include, clock(), readable))
 
+    @app.get("/data")
+    def data(request: Request, before: Cursor = None) -> HTMLResponse:
+        return make_page(request, "data", **views.view_data(engine(), before))
+
     @app.get("/journeys/{dag_id}", dependencies=of_journey)
     def journey(request: Request, dag_id: str, before: Cursor = None) -> HTMLResponse:
         view = views.view_journey(engine(), include, clock(), dag_id, before)

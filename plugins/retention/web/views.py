@@ -8,18 +8,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, Row, text
 
 from retention.insight import figures
 from retention.insight.figures import Grid, StepFigures
 from retention.insight.status import fetch_status, fetch_stops
+from retention.intake import quality
 from retention.journey.load import load_version
 from retention.journey.models import Journey, Step
 from retention.orchestration.desk import Sheet, lay_out
 from retention.orchestration.outlook import look_ahead, say_moment
 from retention.store.versions import content_of_cohort, last_content
 from retention.web import words
+
+
+ZONE = "Asia/Shanghai"
+"""Loads belong to no journey; their times are those of the commands."""
+
+LOADS_A_PAGE = 10
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ def view_journeys(engine: Engine, include: Path, now: datetime, readable: set[st
     sheets, problems = lay_out(include, engine)
     with snapshot(engine) as conn:
         status, stops = fetch_status(conn), fetch_stops(conn)
+        holds = quality.fetch_holds(conn)
     names = sorted(readable & (set(sheets) | {row["journey"] for row in status}))
     stopped = {stop["journey"]: stop for stop in stops}
     return {
@@ -68,6 +77,7 @@ def view_journeys(engine: Engine, include: Path, now: datetime, readable: set[st
             for name in names
         ],
         "stop_of_all": stopped.get(None),
+        "holds": len(holds),
         "problems": len(problems),
     }  # fmt: skip
 
@@ -79,6 +89,7 @@ def view_journey(engine: Engine, include: Path, now: datetime, name: str, before
         listed = figures.list_cohorts(conn, name, before)
         content = None if name in sheets else last_content(conn, name)
         stops = [stop for stop in fetch_stops(conn) if stop["journey"] in (None, name)]
+        holds = quality.fetch_holds(conn)
     version = sheets[name].version if name in sheets else load_version(content) if content else None
     if version is None:
         return None
@@ -91,6 +102,7 @@ def view_journey(engine: Engine, include: Path, now: datetime, name: str, before
         "is_broken": name in sheets and bool(sheets[name].problems),
         "is_gone": name not in sheets,
         "stop": stops[0] if stops else None,
+        "holds": len(holds),
         "ahead": look_ahead(engine, version, now) if name in sheets else [],
     }
 
@@ -144,6 +156,50 @@ def view_letter(engine: Engine, now: datetime, name: str, cohort_id: int, messag
         "letter": letter,
         "due": say_moment(letter["due_at"], journey, now),
     }
+
+
+def view_data(engine: Engine, before: int | None) -> dict:
+    """What came in, a page of loads, newest first, each with what was found; the holds that stand. No row of it."""
+    with snapshot(engine) as conn:
+        holds = quality.fetch_holds(conn)
+        listed = quality.list_loads(conn, before, LOADS_A_PAGE + 1)
+        shown = listed[:LOADS_A_PAGE]
+        checks = quality.fetch_checks_of(conn, [load["import_id"] for load in shown])
+    return {
+        "zone": ZONE,
+        "holds": [
+            hold
+            | {
+                "since": _say_in_zone(hold["placed_at"]),
+                "remedy": quality.find_remedy(hold["check"], hold["import_id"]),
+            }
+            for hold in holds
+        ],
+        "loads": [_view_load(load, [it for it in checks if it.import_id == load["import_id"]]) for load in shown],
+        "older": shown[-1]["import_id"] if len(listed) > len(shown) else None,
+        "is_first_page": before is None,
+    }
+
+
+def _view_load(load: dict, checks: list[quality.Check]) -> dict[str, Any]:
+    summary = load["summary"] or {}
+    tables = {name: counts or {} for name, counts in (summary.get("tables") or {}).items()}
+    known = [it for it in words.ROWS if any(counts.get(it) for counts in tables.values())]
+    bad = [it for it in checks if it.verdict in ("stop", "warn")]
+    return {
+        **load,
+        "began": _say_in_zone(load["started_at"]),
+        "took_s": round((load["ended_at"] - load["started_at"]).total_seconds()) if load["ended_at"] else None,
+        "tables": [(name, [counts.get(it) or 0 for it in known]) for name, counts in tables.items()],
+        "columns": known,
+        "reasons": sorted((summary.get("reasons") or {}).items(), key=lambda it: -it[1]),
+        "findings": sorted(bad, key=lambda it: it.verdict != "stop"),
+        "others": [it for it in checks if it not in bad],
+    }
+
+
+def _say_in_zone(moment: datetime) -> str:
+    return f"{moment.astimezone(ZoneInfo(ZONE)):%Y-%m-%d %H:%M}"
 
 
 def _describe(journey: Journey, cohort: Row) -> dict[str, Any]:

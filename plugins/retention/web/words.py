@@ -73,6 +73,31 @@ JOURNEYS: Mapping[str, str] = {
     "stopped": "stopped: nothing is sent",
 }
 
+LOADS: Mapping[str, str] = {
+    "running": "running: what it brings counts when it is done",
+    "done": "done: what it brought counts",
+    "failed": "failed: nothing of it was kept",
+    "interrupted": "interrupted: its process ended, nothing of it was kept; run it again",
+}
+
+ROWS: Mapping[str, str] = {
+    "new": "not known before",
+    "changed": "known, and different now; what was before is kept as history",
+    "same": "known, and as before",
+    "repeated": "named again further down in the same source",
+    "older": "less recent than what is known, so it does not count",
+    "gone": "no longer at the source",
+    "merged": "of somebody who goes on under another id",
+}
+"""What became of the rows a load took."""
+
+VERDICTS: Mapping[str, str] = {
+    "good": "good: within the limits",
+    "warn": "warn: beyond the limit for a warning; journeys go on",
+    "stop": "stop: beyond the limit; journeys wait until it is mended or accepted",
+    "too_few": "too few rows to judge",
+}
+
 TROUBLES: Mapping[str, str] = {
     "unknown": "in doubt: handed over, but the answer got lost. Never sent again blindly; the provider's events settle it.",
     "failed": "failed again and again. Mend what the error says, then clear the step's deliver task.",
