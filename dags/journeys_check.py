@@ -1,4 +1,5 @@
-"""Holds no DAG. Raises all mistakes in journeys, templates and audiences, so that Airflow's banner shows them.
+"""Holds no DAG. Raises all mistakes in journeys, templates, audiences, mappings and include/sync.yaml: Airflow's banner shows
+them.
 
 Airflow reads only files that speak of airflow and dag; an error here leaves the DAGs of other files alone.
 """
@@ -6,8 +7,9 @@ Airflow reads only files that speak of airflow and dag; an error here leaves the
 from pathlib import Path
 
 from retention.errors import ConfigError
-from retention.orchestration.dagbuild import find_problems
+from retention.orchestration import dagbuild, sync_dag
 
-problems = find_problems(Path(__file__).resolve().parent.parent / "include")
+include = Path(__file__).resolve().parent.parent / "include"
+problems = dagbuild.find_problems(include) + sync_dag.find_problems(include)
 if problems:
     raise ConfigError(problems)

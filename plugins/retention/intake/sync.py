@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from retention.errors import IntakeError
 from retention.intake.convert import Context
 from retention.intake.load import load
-from retention.intake.loaded import Counts, Loaded, Progress, Wishes
+from retention.intake.loaded import MOST_GONE, Counts, Loaded, Progress, Wishes
 from retention.intake.mapping import Mapping
 from retention.intake.merge import standing_aliases
 from retention.intake.remote import DbApiConnection, Remote
@@ -78,7 +78,7 @@ def synchronise(
         wishes = Wishes(
             actor=actor,
             is_complete=plan.is_complete,
-            most_gone=plan.most_gone,
+            most_gone=_most_gone(plan),
             lookups=plan.folder,
             before_commit=finish,
         )
@@ -181,7 +181,11 @@ def _sweep_by_keys(
         payload = known.to_frame().write_csv(include_header=False).encode()
         copy_csv(conn, f"present_{table}", [TARGETS[table].key[0]], payload)
     for table in slim.tables:
-        loaded.tables.setdefault(table, Counts()).gone += sweep(conn, table, mapping.source, now, plan.most_gone)
+        loaded.tables.setdefault(table, Counts()).gone += sweep(conn, table, mapping.source, now, _most_gone(plan))
+
+
+def _most_gone(plan: SourcePlan) -> float:
+    return MOST_GONE if plan.most_gone is None else plan.most_gone
 
 
 def _key_cell(block: Any) -> dict:
