@@ -44,7 +44,9 @@ def _parse_connection(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"[\w.\-]{1,200}", value):
         return value
     remedy = "Write the id of an Airflow Connection; its address and password stay there."
-    raise refuse(f"{show(value)} is not the id of a Connection.", remedy)
+    # An address may hold a password, and errors end in logs.
+    given = "this is an address," if isinstance(value, str) and "/" in value else f"{show(value)} is"
+    raise refuse(f"{given} not the id of a Connection.", remedy)
 
 
 def _parse_query(value: object) -> str:
