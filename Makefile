@@ -27,7 +27,7 @@ soak: .venv/.installed  ## the long versions: random kills, many worlds, long re
 bench-load: .venv/.installed  ## how long loads take beside a bare COPY of the same files (three minutes, 5 GB of disk)
 	@.venv/bin/python benchmarks/load.py $(ARGS)
 
-check: .venv/.installed  ## read all journeys, templates and audiences; print every mistake
+check: .venv/.installed  ## read all journeys, templates, audiences and mappings; print every mistake
 	@.venv/bin/retention check
 
 lock: .venv/.installed  ## write requirements.lock anew from pyproject.toml

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -110,3 +112,22 @@ def world(engine):
     from tests.world import World
 
     return World(engine)
+
+
+@pytest.fixture
+def retention(database_url, tmp_path):
+    """The command line in a process of its own: retention("check", NAME="value for the environment")."""
+
+    def run(*arguments, **environment):
+        code = "import sys; sys.path.insert(0, 'plugins'); from retention.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, "RETENTION_DATABASE_URL": database_url, "RETENTION_HOME": str(tmp_path), **environment},
+            capture_output=True,
+            text=True,
+        )
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run

@@ -1,7 +1,6 @@
 """The command line as people use it: words, figures, exit codes, never a traceback."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -9,23 +8,6 @@ import time
 import pytest
 
 from retention.store.database import ROOT
-
-
-@pytest.fixture
-def retention(database_url):
-    def run(*arguments, **environment):
-        code = "import sys; sys.path.insert(0, 'plugins'); from retention.cli import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            cwd=ROOT,
-            env={**os.environ, "RETENTION_DATABASE_URL": database_url, **environment},
-            capture_output=True,
-            text=True,
-        )
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
 
 
 @pytest.fixture

@@ -40,10 +40,14 @@ def include_folder() -> Path:
 
 
 def find_problems() -> list[Problem]:
-    """Every mistake in the files; with a database at hand also steps that people in flight would miss."""
+    """Every mistake in journeys, mappings, the sync and the limits of quality; with a database at hand also steps that
+    people in flight would miss."""
+    from retention.intake import quality_policy, sync_plan
     from retention.orchestration.desk import lay_out
 
-    return lay_out(include_folder())[1]
+    include = include_folder()
+    of_data = sync_plan.find_problems(include) + quality_policy.find_problems(include)
+    return sorted({*lay_out(include)[1], *of_data})
 
 
 def read_workspace() -> Workspace:

@@ -12,9 +12,7 @@ from sqlalchemy import Connection
 from retention.intake.chunks import Reject
 from retention.intake.quality import Check
 from retention.intake.quality_policy import QualityPolicy
-
-MOST_GONE = 0.05
-"""A complete list that lacks more than this share of what its source brought is not believed."""
+from retention.intake.targets import MOST_GONE
 
 
 @dataclass

@@ -143,3 +143,6 @@ DEFAULTS: dict[tuple[str, str], str] = {
 
 FREE_KINDS = ("text", "number", "boolean", "date", "moment")
 """What `as:` may say of an attribute."""
+
+MOST_GONE = 0.05
+"""A complete list that lacks more than this share of what its source brought is not believed."""
