@@ -3,7 +3,7 @@
 Knows no Airflow. Each call is one task's work, opens its own transactions and may be repeated at any time. The clock is
 the caller's; a test cohort that is `on_time` pretends that every step runs at its due moment.
 
-While a load's data are held (intake.quality), enroll, plan and deliver refuse before they do anything, and once more
+While a load's data are held (intake.data_holds), enroll, plan and deliver refuse before they do anything, and once more
 before they commit: facts that came in meanwhile may have been read. What was refused is done by calling again.
 """
 
@@ -21,7 +21,7 @@ from retention.delivery.deliver import Errand, Handled, deliver_step
 from retention.delivery.plan import Decided, fetch_cohort, plan_step
 from retention.errors import CohortHeld, DataHeld
 from retention.insight.books import close_books, find_gaps
-from retention.intake.quality import find_fit_moment, find_hold, find_last_lift
+from retention.intake.data_holds import find_fit_moment, find_hold, find_last_lift
 from retention.journey.load import Version, load_version
 from retention.store.queries import run
 from retention.store.versions import content_of_cohort

@@ -12,7 +12,7 @@ from retention.delivery.plan import Decided, count_decisions, plan_step
 from retention.delivery.render import Renderer
 from retention.delivery.segments import count_segments
 from retention.errors import RenderError
-from retention.intake.quality import find_hold
+from retention.intake.data_holds import find_hold
 from retention.journey.load import Version, load_version
 from retention.store.queries import look_as_of, run
 from retention.store.versions import content_of_cohort

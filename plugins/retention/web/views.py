@@ -23,7 +23,6 @@ from retention.orchestration.outlook import look_ahead, say_moment
 from retention.store.versions import content_of_cohort, last_content
 from retention.web import words
 
-
 ZONE = "Asia/Shanghai"
 """Loads belong to no journey; their times are those of the commands."""
 
