@@ -639,6 +639,17 @@ def test_nothing_is_planned_or_handed_over_while_data_are_held(company):
     assert company.count("outbox") == 120
 
 
+def test_while_data_are_held_nothing_is_even_begun(company, monkeypatch):
+    cohort_id = enroll(company)
+    plan(company, cohort_id)
+    bad_load(company)
+    for work in ("enter_cohort", "plan_step", "deliver_step"):
+        monkeypatch.setattr(cohort, work, lambda *_, **__: pytest.fail("it began"))
+    for act in (enroll, lambda world: plan(world, cohort_id), lambda world: deliver(world, cohort_id)):
+        with pytest.raises(DataHeld):
+            act(company)
+
+
 def test_settling_goes_on_while_data_are_held(company):
     cohort_id = enroll(company)
     for step, at in (("greeting", GREETING), ("last_day", GREETING + 6 * DAY)):

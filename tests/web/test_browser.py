@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from retention.orchestration.alone import run_cohort
 from retention.web.app import Guards, build_app
+from tests.web.test_data_page import load
 from tests.world import shanghai, shipped
 
 CHROMIUM = shutil.which("chromium")
@@ -75,8 +76,11 @@ def test_a_hostile_mail_does_nothing_and_pages_fit_a_phone(world, address, page,
         conn.execute(text("update outbox set html = :html"), {"html": HOSTILE})
     here = f"{address}/journeys/birthday_care/cohorts/{made.cohort_id}"
     letter = f"{here}/messages/{world.rows('select min(message_id) from outbox')[0][0]}"
-    for path in (f"{address}/", f"{address}/journeys/birthday_care", here, letter):
+    load(world, source="a_source_with_a_long_name", rejected=400, tables=["customers", "orders"])
+    for path in (f"{address}/", f"{address}/data", f"{address}/journeys/birthday_care", here, letter):
         page.goto(path)
+        for folded in page.locator("summary").all():
+            folded.click()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
     asked.clear()

@@ -15,6 +15,7 @@ from retention.intake.quality_policy import QualityPolicy
 from retention.store.tables import metadata
 from retention.web import views, words
 from retention.web.app import Guards, build_app
+from retention.web.page import show_commands
 from tests.world import LONG_AGO, shanghai
 
 AT = shanghai("2026-12-01 02:15")
@@ -82,9 +83,7 @@ def test_checks_stand_beside_their_limits_and_the_worst_come_first(world, pages)
     load(world, rejected=400, tables=["customers"])
     said = words_of(pages.get("/data"))
     stop = "stop rows_rejected 20% 10% 400 of the 2,000 rows read were rejected."
-    warn = (
-        "warn customers_unreachable 30% 20% 90 of the 300 customers of this load have no usable e-mail address or"
-    )
+    warn = "warn customers_unreachable 30% 20% 90 of the 300 customers of this load have no usable e-mail address or"
     assert stop in said and warn in said and said.index(stop) < said.index(warn)
     assert KINDS["customers_unreachable"].remedy.split("?")[0] in said
     assert "1 of 5 checks are good, 2 had too few rows to judge" in said
@@ -211,6 +210,11 @@ def test_it_is_behind_the_login_and_forbids_what_is_not_needed(world, pages):
     assert policy.startswith("default-src 'none'") and "unsafe-inline" not in policy and "script-src" not in policy
     assert answer.headers["cache-control"] == "no-store"
     assert 'style="' not in answer.text, "the policy would not let it through"
+
+
+def test_commands_in_a_sentence_are_shown_as_such_and_everything_is_escaped():
+    shown = show_commands(f"{SCRIPT} `retention x <y>` and ` alone")
+    assert shown == ("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; <code>retention x &lt;y&gt;</code> and ` alone")
 
 
 def test_every_count_of_a_load_has_its_words():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from retention.web import words
 
@@ -30,10 +32,16 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 
+
+def show_commands(line: str) -> Markup:
+    """A sentence for a page: what stands in `backticks` looks like a command, everything is escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(line))))
+
+
 _templates = Environment(
     loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_templates.filters |= {"digits": words.group_digits, "mask": words.mask_address}
+_templates.filters |= {"digits": words.group_digits, "mask": words.mask_address, "commands": show_commands}
 _templates.globals |= {"words": words, "share": words.share, "style": _STYLE}
 
 
