@@ -21,6 +21,7 @@ from retention.intake.load import load
 from retention.intake.loaded import MOST_GONE, Counts, Loaded, Progress, Wishes
 from retention.intake.mapping import Mapping
 from retention.intake.merge import standing_aliases
+from retention.intake.quality_policy import QualityPolicy
 from retention.intake.remote import DbApiConnection, Remote
 from retention.intake.rows import apply_mapping
 from retention.intake.sources import Rows
@@ -44,11 +45,13 @@ def synchronise(
     clock: Callable[[], datetime],
     on_progress: Callable[[Progress], None] = lambda progress: None,
     is_from_scratch: bool = False,
+    policy: QualityPolicy | None = None,
 ) -> Loaded:
     """Load what the plan's query has that is new since the last time; all of it the first time, without a watermark, and
     `is_from_scratch`. All of it or nothing: repeating it after whatever happened is always right.
 
-    `connect` opens a DB-API 2 connection, `placeholder` is what its driver calls a parameter (%s, ?, :1). Raises
+    `connect` opens a DB-API 2 connection, `placeholder` is what its driver calls a parameter (%s, ?, :1); `policy`: how good
+    the facts have to be (default: as shipped). Raises
     SourceDown when the database does not answer (trying again helps), IntakeError when it refuses the query, a column is
     missing, or too much would be gone.
     """
@@ -80,6 +83,7 @@ def synchronise(
             is_complete=plan.is_complete,
             most_gone=_most_gone(plan),
             lookups=plan.folder,
+            policy=policy or QualityPolicy(),
             before_commit=finish,
         )
         return load(engine, mapping, source, wishes, clock=clock, on_progress=on_progress)

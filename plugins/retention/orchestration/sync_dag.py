@@ -26,6 +26,7 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowSkipException
 
 from retention.errors import ConfigError, IntakeError, Problem, SourceDown
+from retention.intake import quality_policy
 from retention.intake.sync_plan import LAST_TASK, SourcePlan, Sync, find_source, read_sync
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,11 @@ def build_dag(include: Path) -> DAG | None:
 
 
 def find_problems(include: Path) -> list[Problem]:
-    """Everything that is wrong with include/sync.yaml and the mappings; a mistake of ours, too."""
+    """Everything that is wrong with include/sync.yaml, the mappings and the limits of quality; a mistake of ours, too."""
+    return _find_sync_problems(include) + quality_policy.find_problems(include)
+
+
+def _find_sync_problems(include: Path) -> list[Problem]:
     sync = read_sync(include)
     try:
         if sync.names:
@@ -157,6 +162,7 @@ class SyncOperator(BaseOperator):
         self.mapping, self.include = mapping, include
 
     def execute(self, context: Any) -> dict:
+        from retention.intake.quality_policy import load_policy
         from retention.intake.sync import synchronise
         from retention.orchestration.cohort import read_clock
         from retention.store.database import connect
@@ -169,6 +175,7 @@ class SyncOperator(BaseOperator):
         loaded = synchronise(
             connect(), mapping, plan, hook.get_conn, hook.placeholder,
             actor=actor, clock=read_clock, on_progress=_log_progress(), is_from_scratch=params["from_scratch"],
+            policy=load_policy(Path(self.include)),
         )  # fmt: skip
         for asset in self.outlets:
             context["outlet_events"][asset].extra = _count(loaded)
