@@ -18,6 +18,7 @@ from retention.intake.quality import (
     find_hold,
     lift_holds,
 )
+from retention.intake.quality_findings import judge_volume
 from retention.intake.quality_policy import DEFAULTS, Checks, QualityPolicy, load_policy, read_policy
 from retention.orchestration import cohort
 from retention.orchestration.dryrun import dry_run
@@ -310,7 +311,8 @@ def test_rows_of_a_history_count_though_they_were_recorded_long_ago(world):
     found = look(world, is_history=True)["customers_unreachable"]
     assert found.verdict == "stop" and "300 customers of crm" in found.detail
     many(world, "events", 300, at=EARLIER, customer_id="'nobody'", kind="'view'")
-    assert look(world, ["events"], is_history=True)["events_without_customer"].verdict == "warn"
+    found = look(world, ["events"], is_history=True)["events_without_customer"]
+    assert found.verdict == "warn" and "300 events on record" in found.detail
 
 
 def test_an_address_shared_with_another_source_is_shared(world):
@@ -359,6 +361,19 @@ def test_a_days_volume_to_the_order(world, count, few, many_):
     assert found["orders_few"].detail == (
         f"{count}%: {count:,} orders on Monday 2026-11-30; 100 are usual (median of the 4 Mondays before)"
     )
+
+
+def test_rounding_changes_no_verdict_of_a_volume():
+    day = NOW.date() - DAY
+    by_day = {day - n * DAY: 30_001 for n in range(1, 29)}
+    for name, count, verdict, shown in (
+        ("orders_few", 15_000, "warn", "49.99%"),
+        ("orders_few", 15_001, "good", "50%"),
+        ("orders_many", 90_003, "good", "300%"),
+        ("orders_many", 90_004, "warn", "300.01%"),
+    ):
+        found = judge_volume(DEFAULTS[name], by_day | {day: count}, day, day, is_low=name == "orders_few")
+        assert (found.verdict, found.detail.partition(":")[0]) == (verdict, shown), count
 
 
 def test_a_weekday_is_compared_with_its_own(world):
@@ -853,3 +868,33 @@ def test_the_moment_may_be_in_any_zone(world):
     people(world, 300, at=NOW.astimezone(UTC), email="null")
     assert look(world, at=NOW.astimezone(UTC))["customers_unreachable"].verdict == "stop"
     assert isinstance(world.rows("select placed_at from data_holds")[0][0], datetime)
+
+
+# --- with the importer -----------------------------------------------------------------------------------------------
+
+CONTACTS = """
+mapping: m
+source: crm
+rows:
+  - into: customers
+    customer_id: id
+    email: email
+"""
+
+
+def test_a_real_load_is_looked_over_held_and_let_go_by_the_corrected_file(bring, world):
+    def write(email):
+        return "id,email\n" + "\n".join(f"c{n},{email(n)}" for n in range(300))
+
+    bad = bring(write(lambda n: ""), CONTACTS)
+    assert {check.check: check.verdict for check in bad.checks}["customers_unreachable"] == "stop"
+    assert "100%: 300 of the 300 customers of this load" in held(world)
+    good = bring(write(lambda n: f"c{n}@example.com"), CONTACTS, at=datetime(2026, 11, 24, tzinfo=UTC))
+    assert {check.check: check.verdict for check in good.checks}["customers_unreachable"] == "good"
+    assert held(world) is None
+
+
+def test_a_trial_load_says_what_it_found_and_holds_nothing(bring, world):
+    tried = bring("id,email\n" + "\n".join(f"c{n}," for n in range(300)), CONTACTS, is_trial=True)
+    assert "stop" in {check.verdict for check in tried.checks}
+    assert held(world) is None and world.count("quality_checks") == 0

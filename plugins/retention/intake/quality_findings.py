@@ -64,7 +64,9 @@ class Scene:
 
     @property
     def fresh(self) -> str:
-        if self.since is None or self.since == self.now:
+        if self.since is None:
+            return "on record"
+        if self.since == self.now:
             return "of this load"
         return f"learned since {self.since.astimezone(ZoneInfo(self.zone)):%Y-%m-%d %H:%M}"
 
@@ -171,7 +173,7 @@ def _look_over_orders(conn: Connection, scene: Scene, wanted: dict[str, Rule], f
     newest_at = max((row.newest_at for row in rows if row.newest_at), default=None)
     newest = newest_at.astimezone(zone).date() if newest_at else None
     for name, day in back.items():
-        found[name] = _judge_volume(wanted[name], by_day, day, newest, is_low=name == "orders_few")
+        found[name] = judge_volume(wanted[name], by_day, day, newest, is_low=name == "orders_few")
 
 
 def _sample(rows: int) -> tuple[float, str]:
@@ -209,7 +211,7 @@ def _weigh(rule: Rule, count: _Count) -> tuple[str, Limit | None]:
     return "good", rule.warn or rule.stop
 
 
-def _judge_volume(rule: Rule, by_day: dict[date, int], day: date, newest: date | None, *, is_low: bool) -> Finding:
+def judge_volume(rule: Rule, by_day: dict[date, int], day: date, newest: date | None, *, is_low: bool) -> Finding:
     """A day's orders against the median of the same weekday, or of all days where too few of those are known."""
     before = [day - timedelta(days=n) for n in range(1, DAYS + 1)]
     began = min((it for it in before if by_day.get(it)), default=day)
