@@ -115,10 +115,11 @@ def _build(sync: Sync, include: Path) -> DAG:
         auto_register=False,
         default_args={
             "owner": "retention",
-            "retries": 4,
+            # Ten minutes in all: the sources behind it wait so long for one that is down.
+            "retries": 3,
             "retry_delay": timedelta(minutes=1),
             "retry_exponential_backoff": 2,
-            "max_retry_delay": timedelta(minutes=10),
+            "max_retry_delay": timedelta(minutes=5),
             "retry_policy": RETRY_POLICY,
         },
     )
