@@ -58,12 +58,10 @@ def _find_delimiter(head: bytes, quote: str) -> str:
 
 @dataclass
 class _Block:
-    """Rows of one block: as bytes of sound structure with the line of each, or as lists of cells with theirs."""
+    """Rows of one block, the line each begins in, and what was no row."""
 
-    body: bytes
-    lines: np.ndarray
-    cells: list[list[str]]
-    cell_lines: list[int]
+    frame: pl.DataFrame
+    lines: pl.Series
     rejects: list[Reject]
 
 
@@ -114,6 +112,8 @@ class DelimitedSource:
         return _tell_apart([cell.strip().removeprefix("\ufeff") for cell in cells])
 
     def _take_line(self) -> bytes:
+        while b"\n" not in self._rest and not self._is_end:
+            self._fill()
         line, newline, self._rest = self._rest.partition(b"\n")
         if newline or line:
             self._line += 1
@@ -141,32 +141,25 @@ class DelimitedSource:
             yield self._as_chunk(block)
 
     def _as_chunk(self, block: _Block) -> Chunk:
-        frame, lines = self._parse(block.body), pl.Series("line", block.lines, dtype=pl.Int64)
-        if len(frame) != len(lines):
-            raise IntakeError(
-                f"{self.name}: between lines {lines[0] if len(lines) else 0:,} and {self._line:,} the rows can't be told "
-                "apart. Save the file anew as CSV, in UTF-8."
-            )
-        if block.cells:
-            frame = pl.concat([frame, make_frame(self.columns, block.cells)])
-            lines = pl.concat([lines, pl.Series("line", block.cell_lines, dtype=pl.Int64)])
-            order = lines.arg_sort()
-            frame, lines = frame[order], lines[order]
-        return Chunk(blank_to_null(frame), lines, block.rejects, self._decoder.done)
+        return Chunk(blank_to_null(block.frame), block.lines, block.rejects, self._decoder.done)
 
-    def _parse(self, body: bytes) -> pl.DataFrame:
+    def _parse(self, body: bytes, rows: int) -> pl.DataFrame | None:
+        """The cells of so many rows; None if the library sees other rows than we do."""
         if not body:
-            return pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))
-        return pl.read_csv(
-            io.BytesIO(body),
-            has_header=False,
-            new_columns=list(self.columns),
-            separator=self.delimiter,
-            quote_char=self._form.quote,
-            infer_schema=False,
-            raise_if_empty=False,
-            ignore_errors=False,
-        )
+            return make_frame(self.columns, [])
+        try:
+            frame = pl.read_csv(
+                io.BytesIO(body),
+                has_header=False,
+                new_columns=list(self.columns),
+                separator=self.delimiter,
+                quote_char=self._form.quote,
+                infer_schema=False,
+                raise_if_empty=False,
+            )
+        except pl.exceptions.PolarsError:
+            return None
+        return frame if frame.shape == (rows, len(self.columns)) else None
 
     def _read_block(self) -> _Block | None:
         """The rows that are whole in what is read; None when more must be read first."""
@@ -192,17 +185,18 @@ class DelimitedSource:
         is_row = counts == len(self.columns) - 1
         # One column and nothing in it: a blank line is no row.
         keep = is_row & ~is_blank
-        text, self._rest = self._rest[:used], self._rest[used:]
+        body = self._rest[:used] if keep.all() else data[:used][np.repeat(keep, ends + 1 - starts)].tobytes()
+        frame = self._parse(body, int(keep.sum()))
+        if frame is None:
+            return self._read_slowly()
         rejects = [
-            self._reject_width(int(line_of[i]), int(counts[i]) + 1, text[starts[i] : ends[i]])
+            self._reject_width(int(line_of[i]), int(counts[i]) + 1, raw)
             for i in np.flatnonzero(~is_row & ~is_blank)
+            if (raw := self._rest[starts[i] : ends[i]]).strip()
         ]
-        body = text
-        if not keep.all():
-            wanted = np.repeat(keep, ends + 1 - starts)
-            body = data[:used][wanted].tobytes()
+        self._rest = self._rest[used:]
         self._line += int(np.searchsorted(newlines, used))
-        return _Block(body, line_of[keep], [], [], rejects)
+        return _Block(frame, pl.Series("line", line_of[keep], dtype=pl.Int64), rejects)
 
     def _lay_out(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Where rows end, all line breaks, delimiters outside quotes; None if a quote stands where none may."""
@@ -245,6 +239,11 @@ class DelimitedSource:
         """The same rows as `_read_block`, line by line, each broken line for itself."""
         lines = self._rest.split(b"\n")
         tail = lines.pop()  # what follows the last line break: half a line, or nothing
+        if not lines and len(tail) > LONGEST_ROW:
+            return self._skip_line()
+        if not lines:
+            self._fill()
+            return None
         rows: list[list[str]] = []
         row_lines: list[int] = []
         rejects: list[Reject] = []
@@ -268,7 +267,16 @@ class DelimitedSource:
             i += taken
         self._line += i
         self._rest = b"\n".join([*lines[i:], tail])
-        return _Block(b"", np.zeros(0, np.int64), rows, row_lines, rejects)
+        return _Block(make_frame(self.columns, rows), pl.Series("line", row_lines, dtype=pl.Int64), rejects)
+
+    def _skip_line(self) -> _Block:
+        """Past a line that is too long to be looked at, wherever it ends."""
+        reject = self._reject(self._line, TOO_LONG, self._rest[:LONGEST_ROW])
+        while b"\n" not in self._rest and not self._is_end:
+            self._rest = b""
+            self._fill()
+        self._take_line()
+        return _Block(make_frame(self.columns, []), pl.Series("line", [], dtype=pl.Int64), [reject])
 
     def _read_row(self, lines: list[bytes], i: int) -> tuple[int, list[str] | None, str | None]:
         """The row that begins at line i: how many lines it takes (0: it may go on after the last one), its cells (None: a
