@@ -40,7 +40,7 @@ rows:
     gone: {column: is_deleted, default: false}
     attributes: {tier: tier}
 """
-QUERY = "select id, name, tier, is_deleted, updated_at\nfrom contacts -- of the shop\n"
+QUERY = "select id, name, tier, is_deleted, updated_at\nfrom contacts -- of the shop"
 ORDERS = """
 mapping: orders
 source: shop
