@@ -269,3 +269,13 @@ def test_the_record_of_a_load(bring, world):
     assert (line, column, raw) == (3, "at", "o2,2,never,5") and reason.startswith("occurred_at: not a date")
     [(actor, action)] = world.rows("select actor, action from audit_log")
     assert (actor, action) == ("test", "load")
+
+
+def test_a_customer_corrected_today_was_one_before(bring, engine):
+    bring(HEAD + "1,Ann,,,,,2026-01-01,\n", CUSTOMERS)
+    bring(HEAD + "1,Anna,,,,,2026-11-24,\n", CUSTOMERS, at=NOW + timedelta(days=2))
+    with engine.connect() as conn:
+        look_as_of(conn, NOW + timedelta(hours=1), known_at=NOW + timedelta(days=3))
+        assert conn.scalar(text("select name from as_of.customers")) == "Anna"
+        look_as_of(conn, NOW + timedelta(hours=1))
+        assert conn.scalar(text("select name from as_of.customers")) == "Ann"

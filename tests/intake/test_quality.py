@@ -782,7 +782,6 @@ def test_what_was_known_under_a_hold_is_skipped_over_chains_of_holds(world):
     assert found == {-1: -1, 0: 9, 3: 9, 8: 9, 9: 9, 21: 22, 22: 22, 30: 30}
 
 
-@pytest.mark.xfail(strict=True, reason="entry reads facts as known at the cohort's moment, bad ones of a hold included")
 def test_a_cohort_of_a_moment_under_a_hold_enters_on_what_was_known_after_it(world):
     world.customer("ada", "12-04")
     bad = AT - timedelta(hours=1)

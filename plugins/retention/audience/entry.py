@@ -71,6 +71,7 @@ def enter_cohort(
     *,
     mode: str | None,
     now: datetime,
+    known_at: datetime | None = None,
     is_on_time: bool = False,
     is_size_approved: bool = False,
     actor: str = "engine",
@@ -78,7 +79,8 @@ def enter_cohort(
 ) -> Entered:
     """Take in the cohort of `cohort_at`, in the caller's transaction. A second call joins what the first one made.
 
-    Facts are those that had occurred and were recorded by `cohort_at`; `now` only dates the record. With
+    Facts are those that had occurred by `cohort_at` and were recorded by `known_at` (default: the same moment; later
+    where what was known then was not fit to go on with); `now` only dates the record. With
     `is_on_time` (tests only) each step pretends to run at its due moment.
     A cohort far above its usual size that nobody approved is noted and comes back `held`. Raises AudienceError.
     """
@@ -96,8 +98,8 @@ def enter_cohort(
 
     is_draining = journey.status != "active"
     _make_candidate_tables(conn)
-    fresh, older = (0, 0) if is_draining else _fetch_candidates(conn, version, cohort_at, mode)
-    _judge(conn, version, cohort_at, mode)
+    fresh, older = (0, 0) if is_draining else _fetch_candidates(conn, version, cohort_at, mode, known_at)
+    _judge(conn, version, cohort_at, mode, known_at)
     candidates = conn.scalar(text("select count(*) from judged where reason is null")) or 0
     on_progress(
         f"audience {journey.audience}: {fresh} named within the window, {candidates} would enter"
@@ -143,7 +145,9 @@ def _make_candidate_tables(conn: Connection) -> None:
         conn.execute(text(f"create temporary table {table} (customer_id text, occurrence text) on commit drop"))
 
 
-def _fetch_candidates(conn: Connection, version: Version, cohort_at: datetime, mode: str) -> tuple[int, int]:
+def _fetch_candidates(
+    conn: Connection, version: Version, cohort_at: datetime, mode: str, known_at: datetime | None
+) -> tuple[int, int]:
     """Fill audience_fresh, and audience_backlog where the journey starts or ramps; the number of rows in each."""
     journey = version.journey
     window_start = cohort_at - journey.entry.window
@@ -154,6 +158,7 @@ def _fetch_candidates(conn: Connection, version: Version, cohort_at: datetime, m
             journey.audience,
             version.audience_sql,
             as_of=cohort_at,
+            known_at=known_at,
             window_start=start,
             zone=journey.timezone,
             into=into,
@@ -173,7 +178,7 @@ def _fetch_candidates(conn: Connection, version: Version, cohort_at: datetime, m
     return fresh, conn.scalar(text("select count(*) from audience_backlog"))
 
 
-def _judge(conn: Connection, version: Version, cohort_at: datetime, mode: str) -> None:
+def _judge(conn: Connection, version: Version, cohort_at: datetime, mode: str, known_at: datetime | None) -> None:
     journey = version.journey
     ways = sorted(
         {
@@ -183,7 +188,7 @@ def _judge(conn: Connection, version: Version, cohort_at: datetime, mode: str) -
             for channel in step.send.order
         }
     )
-    look_as_of(conn, cohort_at, zone=journey.timezone)
+    look_as_of(conn, cohort_at, known_at=known_at, zone=journey.timezone)
     reenter_after = journey.entry.reenter_after
     run(
         conn,

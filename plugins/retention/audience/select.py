@@ -30,11 +30,12 @@ def fetch_audience(
     window_start: datetime,
     zone: str,
     into: str,
+    known_at: datetime | None = None,
     time_limit_s: int = TIME_LIMIT_S,
 ) -> int:
     """Copy what the audience returns into the writer's temporary table `into`; the number of rows.
 
-    `sql` may use :as_of, :window_start (instants) and :timezone (the journey's zone by name). It runs on a connection
+    Facts are those known at `known_at` (default: as_of). `sql` may use :as_of, :window_start (instants) and :timezone (the journey's zone by name). It runs on a connection
     of its own, read-only and for at most `time_limit_s` seconds. `into` gets (customer_id text, occurrence text).
     Raises AudienceError: other columns, a null in one of them, an SQL error, a time-out.
     """
@@ -42,7 +43,12 @@ def fetch_audience(
     query = read_audience_sql(sql)
     try:
         with reading(
-            writer.engine, as_of=as_of, window_start=window_start, zone=zone, time_limit_s=time_limit_s
+            writer.engine,
+            as_of=as_of,
+            known_at=known_at,
+            window_start=window_start,
+            zone=zone,
+            time_limit_s=time_limit_s,
         ) as conn:
             returned = fetch_columns(conn, query)
             if returned != COLUMNS:

@@ -238,7 +238,7 @@ def _finish(
         conn,
         import_id=loaded.import_id,
         source=mapping.source,
-        tables={table for table, counts in loaded.tables.items() if counts.new or counts.changed or counts.gone},
+        tables=set(loaded.tables),
         rows_read=loaded.rows_read,
         rows_rejected=loaded.rows_rejected,
         policy=wishes.policy,

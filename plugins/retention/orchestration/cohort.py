@@ -97,6 +97,7 @@ def enroll(
             cohort_at,
             mode=mode,
             now=clock(),
+            known_at=find_fit_moment(conn, cohort_at),
             is_on_time=is_on_time,
             is_size_approved=is_size_approved,
             actor=actor,

@@ -12,7 +12,7 @@ from retention.delivery.plan import Decided, count_decisions, plan_step
 from retention.delivery.render import Renderer
 from retention.delivery.segments import count_segments
 from retention.errors import RenderError
-from retention.intake.data_holds import find_hold
+from retention.intake.data_holds import find_fit_moment, find_hold
 from retention.journey.load import Version, load_version
 from retention.store.queries import look_as_of, run
 from retention.store.versions import content_of_cohort
@@ -69,10 +69,13 @@ def dry_run(
     """
     with engine.connect() as conn:
         try:
-            entered = enter_cohort(conn, version, cohort_at, mode=mode, now=now)
+            known_at = find_fit_moment(conn, cohort_at)
+            entered = enter_cohort(conn, version, cohort_at, mode=mode, now=now, known_at=known_at)
             if entered.held:
                 held = entered.held
-                entered = enter_cohort(conn, version, cohort_at, mode=mode, now=now, is_size_approved=True)
+                entered = enter_cohort(
+                    conn, version, cohort_at, mode=mode, now=now, known_at=known_at, is_size_approved=True
+                )
                 entered = Entered(**{**entered.as_dict(), "held": held})
             if entered.is_joined:
                 version = load_version(content_of_cohort(conn, entered.cohort_id))

@@ -17,17 +17,23 @@ READER_ROLE = "retention_reader"
 
 @contextmanager
 def reading(
-    engine: Engine, *, as_of: datetime, window_start: datetime, zone: str, time_limit_s: int
+    engine: Engine,
+    *,
+    as_of: datetime,
+    window_start: datetime,
+    zone: str,
+    time_limit_s: int,
+    known_at: datetime | None = None,
 ) -> Iterator[Connection]:
     """A connection that sees the views of schema `as_of` and nothing else, and rolls back at the end.
 
-    Read-only transaction, role `retention_reader`, statements of at most `time_limit_s` seconds.
+    Facts as known at `known_at` (default: as_of). Read-only transaction, role `retention_reader`, statements of at most `time_limit_s` seconds.
     Raises StoreError when this account may not become that role.
     """
     with engine.connect() as conn:
         try:
             conn.execute(text("set transaction isolation level repeatable read, read only"))
-            look_as_of(conn, as_of, window_start=window_start, zone=zone)
+            look_as_of(conn, as_of, known_at=known_at, window_start=window_start, zone=zone)
             conn.execute(text(f"set local statement_timeout = {int(time_limit_s * 1000)}"))
             conn.execute(text("set local search_path = as_of"))
             _become_reader(conn)

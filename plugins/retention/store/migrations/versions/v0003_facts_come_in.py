@@ -42,14 +42,22 @@ def _keeper(table: str, history: str, columns: str) -> str:
     """
 
 
-# A derived country or time zone is shown like a given one. Of orders and lines the state that was known is shown.
+# A customer is shown as last known, from the moment on at which the first state that was known began: who corrects a
+# birthday today says that it was wrong before, too. A derived country or time zone is shown like a given one. Of orders and lines the state that was known is shown.
 AS_OF = f"""
 create or replace view as_of.customers as
-    select {CUSTOMER} from public.customers
-    where occurred_at <= as_of.moment() and recorded_at <= as_of.known()
+    select {CUSTOMER} from public.customers c
+    where recorded_at <= as_of.known()
+      and (occurred_at <= as_of.moment()
+           or exists (select from public.customer_history h
+                      where h.customer_id = c.customer_id and h.occurred_at <= as_of.moment()))
     union all
-    select {CUSTOMER} from public.customer_history
-    where occurred_at <= as_of.moment() and recorded_at <= as_of.known() and replaced_at > as_of.known();
+    select {CUSTOMER} from public.customer_history c
+    where recorded_at <= as_of.known() and replaced_at > as_of.known()
+      and (occurred_at <= as_of.moment()
+           or exists (select from public.customer_history h
+                      where h.customer_id = c.customer_id and h.occurred_at <= as_of.moment()
+                        and h.replaced_at <= c.recorded_at));
 
 create view as_of.orders as
     select o.order_id, o.customer_id, o.occurred_at, o.recorded_at,
