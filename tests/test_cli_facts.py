@@ -75,6 +75,8 @@ def test_two_ids_of_one_person(retention, world):
     done = retention("customers", "merge", "A", "B", "--reason", "same person")
     assert "B goes on under A" in done.stdout and "retention customers unmerge B" in done.stdout
     assert world.rows("select customer_id from orders") == [("A",)]
+    for either in ("A", "B"):
+        assert "B goes on under A: same person" in retention("explain", either).stdout
     assert json.loads(retention("customers", "merged", "--json").stdout)[0]["reason"] == "same person"
     assert retention("customers", "unmerge", "B").returncode == 0
     assert world.rows("select customer_id from orders") == [("B",)]

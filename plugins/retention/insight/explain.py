@@ -17,6 +17,7 @@ def explain_customer(conn: Connection, customer_id: str) -> list[dict] | None:
         text(
             "select exists (select from customers where customer_id = :id)"
             " or exists (select from enrollments where customer_id = :id)"
+            " or exists (select from customer_merges where merged_id = :id)"
         ),
         {"id": customer_id},
     )

@@ -479,6 +479,7 @@ entry_refusals = Table(
     # A reason is written down once per occurrence, not once a day.
     UniqueConstraint("mode", "journey", "customer_id", "occurrence", "reason"),
     Index("ix_entry_refusals_cohort_id", "cohort_id"),
+    Index("ix_entry_refusals_customer_id", "customer_id"),
     comment="Who the audience named and the journey did not take in, and why.",
 )
 
@@ -542,6 +543,7 @@ coupons = Table(
     _instant("state_at"),
     # One coupon for a person and a step, however often the step is planned.
     UniqueConstraint("enrollment_id", "step"),
+    Index("ix_coupons_customer_id", "customer_id"),
     # reserved -> issued -> redeemed ; reserved -> given_back -> reserved ; issued -> expired
     _one_of("state", ("reserved", "issued", "redeemed", "expired", "given_back")),
     comment="Personal codes. Reserved when the step is planned, issued when a provider accepted the message.",

@@ -106,6 +106,9 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("source", sa.Text(), nullable=True))
     _change_orders()
     _make_tables()
+    # A merge gives these to another customer.
+    op.create_index("ix_coupons_customer_id", "coupons", ["customer_id"])
+    op.create_index("ix_entry_refusals_customer_id", "entry_refusals", ["customer_id"])
     op.drop_constraint("ck_messages_reason_known", "messages")
     op.create_check_constraint("reason_known", "messages", f"reason in ({REASONS})")
     op.execute("drop trigger keep_history on customers; drop function keep_customer_history()")
