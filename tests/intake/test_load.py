@@ -279,3 +279,21 @@ def test_a_customer_corrected_today_was_one_before(bring, engine):
         assert conn.scalar(text("select name from as_of.customers")) == "Anna"
         look_as_of(conn, NOW + timedelta(hours=1))
         assert conn.scalar(text("select name from as_of.customers")) == "Ann"
+
+
+def test_what_a_rejected_row_was_about_is_not_gone(bring, world):
+    bring("id,customer,at,amount\no1,1,2026-01-01,5\no2,1,2026-01-01,5\n", ORDERS)
+    loaded = bring("id,customer,at,amount\no1,1,2026-01-01,five\n", ORDERS, is_complete=True)
+    assert world.count("orders") == 2 and loaded.tables["orders"].gone == 0
+    assert "1 rows were rejected, so nothing counts as gone" in loaded.notes
+
+
+def test_a_merged_customer_is_there_as_long_as_either_is(bring, engine, world):
+    rows = "".join(f"{n},Name,,,,,2026-01-01,\n" for n in range(1, 41))
+    bring(HEAD + rows, CUSTOMERS)
+    with engine.begin() as conn:
+        merge_customers(conn, "1", "2", reason="one person", actor="test", now=NOW)
+    loaded = bring(
+        HEAD + rows.replace("1,Name,,,,,2026-01-01,\n", "", 1), CUSTOMERS, at=NOW + timedelta(1), is_complete=True
+    )
+    assert loaded.tables["customers"].gone == 0 and world.count("customers", customer_id="1") == 1

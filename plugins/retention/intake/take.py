@@ -32,6 +32,9 @@ def take(
 ) -> None:
     """Take over everything that is staged, in the caller's transaction; the counts go to `loaded.tables`."""
     aliases = standing_aliases(conn)
+    if wishes.is_complete and loaded.rows_rejected:
+        # What a rejected row was about is not known: it may be there.
+        loaded.notes.append(f"{loaded.rows_rejected:,} rows were rejected, so nothing counts as gone")
     for table in mapping.tables:
         on_progress(Progress(f"taking over {table}", rows=loaded.rows_read))
         blocks = [block for block in mapping.blocks if block.into == table]
@@ -43,6 +46,9 @@ def take(
             "mapped": sorted(set().union(*(block.cells for block in blocks))),
             "free": sorted(set().union(*(block.free for block in blocks))),
         }
+        is_swept = wishes.is_complete and table in SWEPT and not loaded.rows_rejected
+        if is_swept:
+            _list_present(conn, table, aliases)
         rekeyed = _rekey(conn, table, aliases)
         analyze(conn, f"staged_{table}")
         _run(conn, _PICK[table], known)
@@ -57,12 +63,26 @@ def take(
             _note_rekeyed(conn, table, known)
         if counts.repeated and table in _CONFLICTS:
             _list_conflicts(conn, table, known, loaded)
-        if wishes.is_complete and table in SWEPT:
-            make_present(conn, table, SWEPT[table])
-            conn.execute(text(f"insert into present_{table} select {SWEPT[table]} from staged_{table}"))
+        if is_swept:
             counts.gone += sweep(conn, table, mapping.source, now, wishes.most_gone)
         if counts.new > 1000:
             analyze(conn, table)
+
+
+def _list_present(conn: Connection, table: str, aliases: dict[str, str]) -> None:
+    """The keys that the source has, as it names them; a customer who goes on under another id is there with either."""
+    key = SWEPT[table]
+    make_present(conn, table, key)
+    conn.execute(text(f"insert into present_{table} select {key} from staged_{table}"))
+    if table == "customers" and aliases:
+        conn.execute(
+            text(
+                "insert into present_customers select a.kept_id"
+                " from unnest(cast(:merged as text[]), cast(:kept as text[])) as a (merged_id, kept_id)"
+                " join present_customers p on p.customer_id = a.merged_id"
+            ),
+            {"merged": list(aliases), "kept": list(aliases.values())},
+        )
 
 
 def _rekey(conn: Connection, table: str, aliases: dict[str, str]) -> int:
