@@ -1,16 +1,15 @@
 """Text files with a delimiter (CSV and its kin), a block at a time. Owns what is a row and what is not; knows no field.
 
-A block whose structure is sound is split by the library at full speed. What is not sound is looked at line by line, so
-that one broken quote costs the lines it stands in and not the rest of the file.
-
-A cell is quoted if it begins with the quote; a quote inside it is doubled. In other cells quotes are characters.
+A block whose structure is sound is split by the library at full speed. What is not sound is looked at line by line
+(lines.py), so that one broken quote costs the lines it stands in and not the rest of the file.
 """
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,23 +17,24 @@ import numpy as np
 import polars as pl
 
 from retention.errors import IntakeError
-from retention.intake.chunks import Chunk, Reject, blank_to_null, cut, make_frame
-from retention.intake.encodings import Decoder, find_encoding
+from retention.intake.chunks import Chunk, Reject, blank_to_null, make_frame, write_row
+from retention.intake.encodings import SAMPLE, Decoder, find_encoding, has_returns_alone, is_utf8
+from retention.intake.lines import (
+    LONGEST_ROW,
+    MOST_LINES,
+    LineReader,
+    RowPattern,
+    is_blank,
+    reject_long,
+    reject_width,
+)
 from retention.intake.mapping import FileFormat
 
 BLOCK = 8 << 20
-LONGEST_ROW = 1 << 20
-MOST_LINES = 1000
-"""A quoted cell that spans more lines than this was never closed."""
+MOST_HEADER_LINES = 50
+"""A header whose quoted names go on for more lines than this was never closed."""
 
 _NEWLINE, _RETURN = 10, 13
-
-BAD_ENCODING = "characters that are not {encoding}"
-BAD_QUOTE = "a quote that is never closed"
-AFTER_QUOTE = "text right after a closing quote"
-NUL = "a NUL character"
-TOO_LONG = "a row longer than 1 MB"
-_FIX_QUOTE = "Double the quotes inside a quoted cell, or save the file anew."
 
 
 def open_delimited(path: Path, stream: io.BufferedIOBase, form: FileFormat, size: int) -> DelimitedSource:
@@ -61,7 +61,7 @@ class _Block:
     """Rows of one block, the line each begins in, and what was no row."""
 
     frame: pl.DataFrame
-    lines: pl.Series
+    lines: Sequence[int]
     rejects: list[Reject]
 
 
@@ -72,57 +72,84 @@ class DelimitedSource:
         self.name, self.size = name, size
         self._stream, self._form = stream, form
         self._is_spaced = form.delimiter == "whitespace"
-        encoding = form.encoding or find_encoding(stream.read(1 << 20))
-        self._decoder = Decoder(stream, encoding, BLOCK)
-        self.encoding = self._decoder.encoding
-        self._begin()
-        self.delimiter = "\t" if self._is_spaced else form.delimiter or _find_delimiter(self._rest, form.quote)
-        self._row = _RowPattern(self.delimiter, form.quote)
-        self.columns = self._read_header()
+        sample = stream.read(SAMPLE)
+        self._encoding = form.encoding or find_encoding(sample)
+        self._is_open = not form.encoding and sample.isascii()
+        self._is_mac = has_returns_alone(sample, self._encoding)
+        self.delimiter = "\t" if self._is_spaced else form.delimiter or ""
+        self.columns = self._begin()
 
-    def _begin(self) -> None:
-        self._stream.seek(0)
-        self._decoder = Decoder(self._stream, self.encoding, BLOCK)
-        self._line, self._is_end, self._rest = 1, False, b""
-        self._fill()
+    @property
+    def encoding(self) -> str:
+        """The encoding as far as it is known: a file that begins with ASCII may show it late."""
+        return self._decoder.encoding
 
     def rewind(self) -> None:
         """Go back to before the first row."""
         self._begin()
-        self._read_header()
 
     # --- the header -------------------------------------------------------------------------------------------------
 
-    def _read_header(self) -> tuple[str, ...]:
+    def _begin(self) -> tuple[str, ...]:
+        self._stream.seek(0)
+        self._decoder = Decoder(self._stream, self._encoding, BLOCK, is_mac=self._is_mac, is_open=self._is_open)
+        self._line, self._is_end, self._rest = 1, False, b""
         for _ in range(self._form.skip_lines):
             self._take_line()
+        self._skip_blank()
+        # What Excel writes, and reads, above a header.
+        if hint := re.fullmatch(rb'"?sep=(.)"?\r?\n', self._rest[: self._rest.find(b"\n") + 1]):
+            self._take_line()
+            self.delimiter = self.delimiter or hint[1].decode(errors="replace")
+        self.delimiter = self.delimiter or _find_delimiter(self._rest, self._form.quote)
+        self._pattern = RowPattern(self.delimiter, self._form.quote)
+        columns = self._read_header()
+        self._reader = LineReader(self._pattern, len(columns), self.encoding)
+        return columns
+
+    def _skip_blank(self) -> None:
+        self._fill_line()
+        while self._rest and not self._rest.split(b"\n", 1)[0].strip():
+            self._take_line()
+            self._fill_line()
+
+    def _read_header(self) -> tuple[str, ...]:
+        self._header: list[str] = []
         if not self._form.header:
             return self._form.columns or ()
-        while not self._is_end and not self._rest.split(b"\n", 1)[0].strip():
-            self._take_line()
-        line = self._take_line()
-        cells = self._row.split(line.decode("utf-8", errors="replace").rstrip("\r\n")) if line.strip() else None
-        if not cells or not any(cell.strip() for cell in cells):
+        text = self._take_line().decode("utf-8", errors="replace")
+        for _ in range(MOST_HEADER_LINES):
+            if not self._pattern.is_open(text):
+                break
+            text += "\n" + self._take_line().decode("utf-8", errors="replace")
+        cells = self._pattern.split(text.removesuffix("\r")) or []
+        self._header = [re.sub(r"\s*[\r\n]+\s*", " ", cell.strip("\ufeff\u200b \t\r\n").strip()) for cell in cells]
+        if not any(self._header):
             raise IntakeError(
                 f"{self.name}: there is no header line. Write the columns' names in the first line, or in the mapping: "
                 "file: {columns: [id, date, ...]}."
             )
-        if self._form.columns:
-            return self._form.columns
-        return _tell_apart([cell.strip().removeprefix("\ufeff") for cell in cells])
+        return self._form.columns or _tell_apart(self._header)
 
     def _take_line(self) -> bytes:
-        while b"\n" not in self._rest and not self._is_end:
-            self._fill()
+        self._fill_line()
         line, newline, self._rest = self._rest.partition(b"\n")
         if newline or line:
             self._line += 1
         return line
 
+    def _fill_line(self) -> None:
+        while b"\n" not in self._rest and not self._is_end:
+            if len(self._rest) > LONGEST_ROW:
+                raise IntakeError(
+                    f"{self.name}: line {self._line:,} is longer than 1 MB. Is this a text file with one row a line?"
+                )
+            self._fill()
+
     def _fill(self) -> None:
         more = self._decoder.read()
         self._is_end = more == b""
-        self._rest += _squeeze(more) if self._is_spaced else more
+        self._rest += _squeeze(more, self._form.quote.encode()) if self._is_spaced else more
         if self._is_end and self._rest and not self._rest.endswith(b"\n"):
             self._rest += b"\n"
 
@@ -136,17 +163,37 @@ class DelimitedSource:
             if not self._rest and self._is_end:
                 return
             block = self._read_block()
-            if block is None:
-                continue
-            yield self._as_chunk(block)
+            if block is not None:
+                yield self._as_chunk(block)
 
     def _as_chunk(self, block: _Block) -> Chunk:
-        return Chunk(blank_to_null(block.frame), block.lines, block.rejects, self._decoder.done)
+        frame, lines = blank_to_null(block.frame), pl.Series("line", block.lines, dtype=pl.Int64)
+        frame, lines, rejects = self._refuse_headers(frame, lines, block.rejects)
+        return Chunk(frame, lines, rejects, self._decoder.done)
+
+    def _refuse_headers(self, frame: pl.DataFrame, lines: pl.Series, rejects: list[Reject]):
+        """Files that were put together bring their header again, and it is nobody."""
+        if not any(self._header) or len(self._header) != frame.width:
+            return frame, lines, rejects
+        first = self._header.index(max(self._header, key=len))
+        is_header = (frame.to_series(first) == self._header[first]).fill_null(False)
+        if not is_header.any():
+            return frame, lines, rejects
+        for column, name in zip(frame.iter_columns(), self._header, strict=True):
+            is_header &= column.fill_null("").str.strip_chars("\ufeff\u200b \t") == name
+        again = [
+            Reject(line, None, "the header once more", "Leave it out of the file.", write_row(row))
+            for line, row in zip(lines.filter(is_header), frame.filter(is_header).iter_rows(), strict=True)
+        ]
+        return frame.filter(~is_header), lines.filter(~is_header), [*rejects, *again]
 
     def _parse(self, body: bytes, rows: int) -> pl.DataFrame | None:
         """The cells of so many rows; None if the library sees other rows than we do."""
         if not body:
             return make_frame(self.columns, [])
+        if body.startswith(codecs.BOM_UTF8):
+            # The library takes one away; in mid-file it belongs to a cell.
+            body = codecs.BOM_UTF8 + body
         try:
             frame = pl.read_csv(
                 io.BytesIO(body),
@@ -163,6 +210,8 @@ class DelimitedSource:
 
     def _read_block(self) -> _Block | None:
         """The rows that are whole in what is read; None when more must be read first."""
+        if b"\n" not in self._rest and len(self._rest) > LONGEST_ROW:
+            return self._skip_long_line()
         data = np.frombuffer(self._rest, np.uint8)
         layout = self._lay_out(data) if b"\0" not in self._rest else None
         if layout is None:
@@ -177,26 +226,25 @@ class DelimitedSource:
         used = int(ends[-1]) + 1
         spans = np.diff(np.searchsorted(newlines, ends), prepend=-1)
         is_long = (ends - starts).max() > LONGEST_ROW or spans.max() > MOST_LINES
-        if is_long or not _is_utf8(self._rest[:used]):
+        if is_long or not is_utf8(self._rest[:used]):
             return self._read_slowly()
         counts = np.diff(np.searchsorted(delimiters, ends), prepend=0)
         line_of = self._line + np.searchsorted(newlines, starts)
-        is_blank = _is_blank(data, starts, ends)
-        is_row = counts == len(self.columns) - 1
         # One column and nothing in it: a blank line is no row.
-        keep = is_row & ~is_blank
+        keep = (counts == len(self.columns) - 1) & ~_is_empty(data, starts, ends)
         body = self._rest[:used] if keep.all() else data[:used][np.repeat(keep, ends + 1 - starts)].tobytes()
         frame = self._parse(body, int(keep.sum()))
         if frame is None:
             return self._read_slowly()
+        width = len(self.columns)
         rejects = [
-            self._reject_width(int(line_of[i]), int(counts[i]) + 1, raw)
-            for i in np.flatnonzero(~is_row & ~is_blank)
-            if (raw := self._rest[starts[i] : ends[i]]).strip()
+            reject_width(int(line_of[i]), int(counts[i]) + 1, width, raw)
+            for i in np.flatnonzero(~keep)
+            if not is_blank((raw := self._rest[starts[i] : ends[i]]).decode(), width)
         ]
         self._rest = self._rest[used:]
         self._line += int(np.searchsorted(newlines, used))
-        return _Block(frame, pl.Series("line", line_of[keep], dtype=pl.Int64), rejects)
+        return _Block(frame, line_of[keep], rejects)
 
     def _lay_out(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Where rows end, all line breaks, delimiters outside quotes; None if a quote stands where none may."""
@@ -215,163 +263,67 @@ class DelimitedSource:
         may_open &= (before != quote) | doubled | (opening == 0)
         after = data[np.minimum(closing + 1, len(data) - 1)]
         is_last = closing + 1 >= len(data)
-        may_close = (
-            is_last | (after == ord(self.delimiter)) | (after == _NEWLINE) | (after == _RETURN) | (after == quote)
-        )
+        returns = after == _RETURN
+        returns[returns] = data[np.minimum(closing[returns] + 2, len(data) - 1)] == _NEWLINE
+        may_close = is_last | (after == ord(self.delimiter)) | (after == _NEWLINE) | returns | (after == quote)
         if not (may_open.all() and may_close.all()):
             return None
         ends = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
         outside = delimiters[np.searchsorted(quotes, delimiters) % 2 == 0]
         return ends, newlines, outside
 
-    def _reject_width(self, line: int, found: int, raw: bytes) -> Reject:
-        wanted = len(self.columns)
-        what = "too few" if found < wanted else "too many"
-        reason = f"{what} cells: not {wanted} like the header"
-        remedy = (
-            "Half a line? Save the file anew." if found < wanted else "Put cells with a delimiter in them in quotes."
-        )
-        return Reject(line, None, reason, remedy, cut(raw.decode("utf-8", errors="backslashreplace").rstrip("\r")))
-
-    # --- line by line -----------------------------------------------------------------------------------------------
-
     def _read_slowly(self) -> _Block | None:
         """The same rows as `_read_block`, line by line, each broken line for itself."""
         lines = self._rest.split(b"\n")
         tail = lines.pop()  # what follows the last line break: half a line, or nothing
-        if not lines and len(tail) > LONGEST_ROW:
-            return self._skip_line()
-        if not lines:
+        read = self._reader.read(lines, self._line, self._is_end)
+        if not read.used:
             self._fill()
             return None
-        rows: list[list[str]] = []
-        row_lines: list[int] = []
-        rejects: list[Reject] = []
-        i = 0
-        while i < len(lines):
-            taken, cells, reason = self._read_row(lines, i)
-            if taken == 0 and i > 0:
-                break  # a quoted cell that may go on in what is not read yet
-            if taken == 0:
-                self._fill()
-                return None
-            line = self._line + i
-            raw = b"\n".join(lines[i : i + taken])
-            if reason:
-                rejects.append(self._reject(line, reason, raw))
-            elif cells is not None and len(cells) != len(self.columns):
-                rejects.append(self._reject_width(line, len(cells), raw))
-            elif cells is not None:
-                rows.append(cells)
-                row_lines.append(line)
-            i += taken
-        self._line += i
-        self._rest = b"\n".join([*lines[i:], tail])
-        return _Block(make_frame(self.columns, rows), pl.Series("line", row_lines, dtype=pl.Int64), rejects)
+        self._line += read.used
+        self._rest = b"\n".join([*lines[read.used :], tail])
+        return _Block(make_frame(self.columns, read.rows), read.row_lines, read.rejects)
 
-    def _skip_line(self) -> _Block:
-        """Past a line that is too long to be looked at, wherever it ends."""
-        reject = self._reject(self._line, TOO_LONG, self._rest[:LONGEST_ROW])
+    def _skip_long_line(self) -> _Block:
+        kept, line = self._rest[:LONGEST_ROW], self._line
         while b"\n" not in self._rest and not self._is_end:
             self._rest = b""
             self._fill()
-        self._take_line()
-        return _Block(make_frame(self.columns, []), pl.Series("line", [], dtype=pl.Int64), [reject])
-
-    def _read_row(self, lines: list[bytes], i: int) -> tuple[int, list[str] | None, str | None]:
-        """The row that begins at line i: how many lines it takes (0: it may go on after the last one), its cells (None: a
-        blank line), and why it is none."""
-        if len(lines[i]) > LONGEST_ROW:
-            return 1, None, TOO_LONG
-        text = lines[i]
-        for taken in range(1, MOST_LINES + 1):
-            if b"\0" in text:
-                return 1, None, NUL
-            if not _is_utf8(text):
-                return 1, None, BAD_ENCODING.format(encoding=self.encoding)
-            decoded = text.decode().removesuffix("\r")
-            if not decoded.strip():
-                return 1, None, None
-            cells = self._row.split(decoded)
-            if cells is not None:
-                return taken, cells, None
-            if not self._row.is_open(decoded):
-                return 1, None, AFTER_QUOTE
-            if i + taken >= len(lines):
-                return (1, None, BAD_QUOTE) if self._is_end else (0, None, None)
-            text += b"\n" + lines[i + taken]
-            if len(text) > LONGEST_ROW:
-                break
-        return 1, None, BAD_QUOTE
-
-    def _reject(self, line: int, reason: str, raw: bytes) -> Reject:
-        remedy = {
-            NUL: "Something other than text is in the file: export it anew.",
-            TOO_LONG: "Leave such cells out of the export.",
-        }.get(reason, _FIX_QUOTE)
-        if reason.startswith("characters"):
-            remedy = "If the whole file is in another encoding, say so in the mapping: file: {encoding: gb18030}."
-        return Reject(line, None, reason, remedy, cut(raw.decode("utf-8", errors="backslashreplace")))
+        self._rest = self._rest.partition(b"\n")[2]
+        self._line += 1
+        return _Block(make_frame(self.columns, []), [], [reject_long(line, kept)])
 
 
-class _RowPattern:
-    """What one row looks like with this delimiter and quote."""
-
-    def __init__(self, delimiter: str, quote: str):
-        d, q = re.escape(delimiter), re.escape(quote)
-        self._delimiter, self._quote = delimiter, quote
-        inside = f"(?:[^{q}]|{q}{q})*+"
-        cell = f"(?:{q}{inside}{q}|[^{d}{q}][^{d}]*+|)"
-        self._cell = re.compile(cell, re.S)
-        self._whole = re.compile(f"{cell}(?:{d}{cell})*+", re.S)
-        self._open = re.compile(f"(?:{cell}{d})*+{q}{inside}", re.S)
-
-    def split(self, text: str) -> list[str] | None:
-        """The cells of a row, or None if the text is not one whole row."""
-        if self._quote not in text:
-            return text.split(self._delimiter)
-        if not self._whole.fullmatch(text):
-            return None
-        cells, at = [], 0
-        while True:
-            cell = self._cell.match(text, at)[0]
-            at += len(cell) + 1
-            if cell[:1] == self._quote:
-                cell = cell[1:-1].replace(self._quote * 2, self._quote)
-            cells.append(cell)
-            if at > len(text):
-                return cells
-
-    def is_open(self, text: str) -> bool:
-        """Whether the text ends inside a quoted cell."""
-        return self._open.fullmatch(text) is not None
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_blank(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def _is_empty(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     length = ends - starts
     return (length == 0) | ((length == 1) & (data[np.minimum(starts, len(data) - 1)] == _RETURN))
 
 
 def _tell_apart(names: list[str]) -> tuple[str, ...]:
     """Names that are all different: a second "Name" is "Name_2", one without a name "column_3"."""
-    found: list[str] = []
+    found: dict[str, None] = {}
     for i, name in enumerate(names, 1):
         name, n = name or f"column_{i}", 2
         unique = name
-        while unique in found:
+        while unique in found or (unique != name and unique in names):
             unique, n = f"{name}_{n}", n + 1
-        found.append(unique)
+        found[unique] = None
     return tuple(found)
 
 
-def _squeeze(text: bytes) -> bytes:
-    """Columns set apart by white space: one tab between them, none at the ends of lines."""
-    return re.sub(rb"[ \t]+", b"\t", re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", text))
+def _squeeze(text: bytes, quote: bytes) -> bytes:
+    """Columns set apart by white space: one tab between them, none at the ends of lines. Quoted cells keep theirs, if they
+    end in the line they begin in."""
+    if quote not in text:
+        return re.sub(rb"[ \t]+", b"\t", re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", text))
+    q = re.escape(quote)
+    pattern = (
+        rb"(?m)(?<![^ \t\n])" + q + rb"(?:[^\n" + q + rb"]|" + q + q + rb")*+" + q + rb"|^[ \t]+|[ \t]+(?=\r?$)|[ \t]+"
+    )
+    return re.sub(pattern, lambda m: m[0] if m[0][:1] == quote else _between(m), text)
+
+
+def _between(found: re.Match[bytes]) -> bytes:
+    is_edge = found.start() == 0 or found.string[found.start() - 1 : found.start()] == b"\n"
+    after = found.string[found.end() : found.end() + 2]
+    return b"" if is_edge or after[:1] in (b"\n", b"") or after == b"\r\n" else b"\t"
