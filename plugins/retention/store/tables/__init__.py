@@ -1,0 +1,88 @@
+"""The tables, as SQLAlchemy Core metadata. Owns names, types and invariants; runs no query.
+
+Facts (what happened in the company) carry `occurred_at`, when it was true, and `recorded_at`, when we learned it.
+Ours (what the engine decided and did) is written once: messages are inserted, outcomes appended. All instants are
+`timestamptz`; no default reads the wall clock, the caller always says the time.
+"""
+
+from retention.store.tables.columns import metadata
+from retention.store.tables.decided import (
+    MODES,
+    REDECIDABLE,
+    SKIP_REASONS,
+    audit_log,
+    batches,
+    cohort_runs,
+    cohorts,
+    coupons,
+    enrollments,
+    entry_refusals,
+    journey_versions,
+    messages,
+    outbox,
+    outcomes,
+    stops,
+)
+from retention.store.tables.facts import (
+    consents,
+    customer_history,
+    customers,
+    event_kinds,
+    events,
+    lunar_months,
+    order_history,
+    order_item_history,
+    order_items,
+    order_status,
+    orders,
+    products,
+    suppressions,
+)
+from retention.store.tables.intake import (
+    customer_merge_rows,
+    customer_merges,
+    data_holds,
+    imports,
+    quality_checks,
+    rejected_rows,
+    sync_marks,
+)
+
+__all__ = [
+    "MODES",
+    "REDECIDABLE",
+    "SKIP_REASONS",
+    "metadata",
+    "audit_log",
+    "batches",
+    "cohort_runs",
+    "cohorts",
+    "consents",
+    "coupons",
+    "customer_history",
+    "customer_merge_rows",
+    "customer_merges",
+    "customers",
+    "data_holds",
+    "enrollments",
+    "entry_refusals",
+    "event_kinds",
+    "events",
+    "imports",
+    "journey_versions",
+    "lunar_months",
+    "messages",
+    "order_history",
+    "order_item_history",
+    "order_items",
+    "order_status",
+    "orders",
+    "outbox",
+    "outcomes",
+    "products",
+    "quality_checks",
+    "rejected_rows",
+    "stops",
+    "suppressions",
+    "sync_marks",
+]
