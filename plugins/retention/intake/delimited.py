@@ -129,7 +129,7 @@ class DelimitedSource:
                 f"{self.name}: there is no header line. Write the columns' names in the first line, or in the mapping: "
                 "file: {columns: [id, date, ...]}."
             )
-        return self._form.columns or _tell_apart(self._header)
+        return self._form.columns or tell_apart(self._header)
 
     def _take_line(self) -> bytes:
         self._fill_line()
@@ -299,7 +299,7 @@ def _is_empty(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndar
     return (length == 0) | ((length == 1) & (data[np.minimum(starts, len(data) - 1)] == _RETURN))
 
 
-def _tell_apart(names: list[str]) -> tuple[str, ...]:
+def tell_apart(names: list[str]) -> tuple[str, ...]:
     """Names that are all different: a second "Name" is "Name_2", one without a name "column_3"."""
     found: dict[str, None] = {}
     for i, name in enumerate(names, 1):

@@ -101,7 +101,7 @@ def has_returns_alone(sample: bytes, encoding: str) -> bool:
 
 
 class Decoder:
-    """A stream's text as UTF-8, in pieces that end with a line. `done`: bytes of the stream that are read.
+    """A stream's text as UTF-8, in pieces that end with a line. `done`: bytes of the stream's file that are read.
 
     `is_open`: nothing but ASCII was seen yet, and the first piece with more decides about `encoding`."""
 
@@ -129,7 +129,8 @@ class Decoder:
         """The next lines; empty at the end. A line longer than LONG_LINE comes in pieces."""
         while not self._is_end:
             piece = self._stream.read(self._block)
-            self._is_end, self.done = not piece, self.done + len(piece)
+            self._is_end = not piece
+            self.done = self._stream.taken() if hasattr(self._stream, "taken") else self.done + len(piece)
             if self._is_open and not piece.isascii():
                 self._decide(piece)
             text = self._tail + self._decode(piece)
