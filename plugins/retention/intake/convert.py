@@ -7,15 +7,18 @@ quote the value: they end up in reports.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cache
 from hashlib import sha256
 from zoneinfo import available_timezones
 
 import polars as pl
+from babel import Locale
+from babel.numbers import list_currencies
 
-from retention.intake.addresses import normalise_emails, normalise_phones
+from retention.intake.addresses import INVISIBLE, normalise_emails, normalise_phones
 from retention.intake.mapping import Cell
 
 LONGEST_TEXT = 10_000
@@ -143,20 +146,27 @@ def _hash(value: str) -> str:
 Answer = tuple[pl.Series, str, str]
 
 
+# Line ends and tabs belong to texts; the others are the traces of a wrong encoding, or break what shows them.
+_CONTROL = r"[\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]"
+_NO_ID = r"[\x00-\x1F\x7F-\x9F]|^[0-9](?:[.,][0-9]+)?[eE]\+[0-9]+$"
+
+
 def _read_plain(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
-    is_fine = text.str.len_chars() <= LONGEST_TEXT
+    is_fine = (text.str.len_chars() <= LONGEST_TEXT) & ~text.str.contains(_CONTROL)
     values = pl.select(pl.when(is_fine).then(text)).to_series()
-    return values, f"longer than {LONGEST_TEXT:,} characters", "Shorten it, or map another column."
+    remedy = "Shorten it, save the file in UTF-8, or map another column."
+    return values, f"longer than {LONGEST_TEXT:,} characters, or with control characters", remedy
 
 
 def _read_id(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
-    is_fine = (text.str.len_chars() <= LONGEST_ID) & ~text.str.contains(r"[\x00-\x1f\x7f]")
+    """Nobody sees a space without width, and two ids that look the same are one: such characters are no part of it."""
+    is_fine = text.str.len_chars() <= LONGEST_ID
+    if text.str.contains(f"{INVISIBLE}|{_NO_ID}").any():
+        text = _trim(text.str.replace_all(INVISIBLE, ""))
+        is_fine = (text.str.len_chars() <= LONGEST_ID) & ~text.str.contains(_NO_ID)
     values = pl.select(pl.when(is_fine).then(text)).to_series()
-    return (
-        values,
-        f"not an id: longer than {LONGEST_ID} characters, or with control characters",
-        "Map the column of ids.",
-    )
+    reason = f"not an id: longer than {LONGEST_ID} characters, with control characters, or cut short like 1.2E+12"
+    return values, reason, "Map the column of ids; in a spreadsheet make it text before you export it."
 
 
 def _read_email(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
@@ -186,7 +196,7 @@ def _read_number(cell: Cell, text: pl.Series, context: Context, choices: tuple) 
 def _read_decimal(cell: Cell, text: pl.Series, precision: int, scale: int) -> Answer:
     """Digits with a point; a currency's sign before them and groups of three are understood, units are not."""
     whole = precision - scale
-    plain = rf"^[+-]?\d{{1,{whole}}}(\.\d+)?$"
+    plain = rf"^[+-]?[0-9]{{1,{whole}}}(\.[0-9]+)?$"
     remedy = (
         'Correct it at the source; units go with strip: "USD", 1.234,50 is read with decimal: ",", '
         f"and at most {whole} digits fit before the point."
@@ -194,7 +204,7 @@ def _read_decimal(cell: Cell, text: pl.Series, precision: int, scale: int) -> An
     if cell.decimal == "," or not text.drop_nulls().str.contains(plain).all():
         group, point = (r"\.", ",") if cell.decimal == "," else (",", r"\.")
         loose = text.str.replace(r"^([+-]?)\s*[¥￥$€£]\s*([+-]?)", "$1$2")
-        is_grouped = loose.str.contains(rf"^[+-]?\d{{1,3}}({group}\d{{3}})+({point}\d+)?$")
+        is_grouped = loose.str.contains(rf"^[+-]?[0-9]{{1,3}}({group}[0-9]{{3}})+({point}[0-9]+)?$")
         bare = loose.str.replace_all("." if cell.decimal == "," else ",", "", literal=True)
         text = pl.select(pl.when(is_grouped).then(bare).otherwise(loose)).to_series()
         if cell.decimal == ",":
@@ -208,7 +218,7 @@ def _read_decimal(cell: Cell, text: pl.Series, precision: int, scale: int) -> An
 
 
 def _read_integer(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
-    values = text.str.extract(r"^(-?\d{1,9})(?:\.0+)?$").cast(pl.Int32, strict=False)
+    values = text.str.extract(r"^\+?(-?[0-9]{1,9})(?:\.0+)?$").cast(pl.Int32, strict=False)
     return values, "not a whole number", "Correct it at the source."
 
 
@@ -230,16 +240,28 @@ def _read_event_kind(cell: Cell, text: pl.Series, context: Context, choices: tup
     return values, "not a known kind of event", f"Say what it means with map: {{theirs: ours}}; ours are {kinds}."
 
 
+@cache
+def _currencies() -> list[str]:
+    return sorted(list_currencies())
+
+
+@cache
+def _countries() -> list[str]:
+    """Of ISO 3166, and those that it leaves to their users (XK)."""
+    known = {code for code in Locale("en").territories if len(code) == 2 and code.isalpha()}
+    return sorted(known - {"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"})
+
+
 def _read_currency(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
     upper = text.str.to_uppercase()
-    values = pl.select(pl.when(upper.str.contains(r"^[A-Z]{3}$")).then(upper)).to_series()
-    return values, "not a currency of three letters", "Write CNY, USD, ...; or say what it means with map."
+    values = pl.select(pl.when(upper.is_in(_currencies())).then(upper)).to_series()
+    return values, "not a currency of three letters", "Write CNY (not RMB), USD, ...; or say what it means with map."
 
 
 def _read_country(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
     upper = text.str.to_uppercase()
-    values = pl.select(pl.when(upper.str.contains(r"^[A-Z]{2}$")).then(upper)).to_series()
-    return values, "not a country of two letters", "Say what it means with map: {China: CN}."
+    values = pl.select(pl.when(upper.is_in(_countries())).then(upper)).to_series()
+    return values, "not a country of two letters", "Say what it means with map: {China: CN, UK: GB}."
 
 
 def _read_locale(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
@@ -265,19 +287,34 @@ _ISO = (
     "%Y-%m-%d %H:%M:%S%.f %z",
     "%Y-%m-%d %H:%M",
     "%Y-%m-%dT%H:%M",
+    "%Y-%m-%dT%H:%M%#z",
 )
 
 
 def _read_moment(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
-    formats = cell.formats or _ISO
-    values = pl.repeat(None, len(text), dtype=pl.Datetime("us", "UTC"), eager=True)
-    for form in formats:
-        if values.null_count() == text.null_count():
-            break
-        values = values.fill_null(_parse(text, form, context.zone))
+    values = _read_formats(text, cell.formats or _ISO, lambda rest, form: _parse(rest, form, context.zone))
     is_possible = (values >= _EARLIEST) & (values < _LATEST)
     values = pl.select(pl.when(is_possible).then(values)).to_series()
     return values, _not_a_date(cell), 'Say how it is written, one or several: format: ["%d.%m.%Y", "%Y%m%d"].'
+
+
+def _read_formats(text: pl.Series, formats: Sequence[str], read: Callable[[pl.Series, str], pl.Series]) -> pl.Series:
+    """Each cell by the first format that it fits; a format is asked only for the cells that none before it fitted."""
+    values = _try(read, text, formats[0])
+    for form in formats[1:]:
+        is_open = values.is_null() & text.is_not_null()
+        if not is_open.any():
+            break
+        values = values.scatter(is_open.arg_true(), _try(read, text.filter(is_open), form))
+    return values
+
+
+def _try(read: Callable[[pl.Series, str], pl.Series], text: pl.Series, form: str) -> pl.Series:
+    try:
+        return read(text, form)
+    except pl.exceptions.ComputeError:
+        # The library takes no such format (an hour of twelve without its half of the day): nothing fits it.
+        return read(text.clear(len(text)), "%Y-%m-%d")
 
 
 def _not_a_date(cell: Cell) -> str:
@@ -289,26 +326,30 @@ def _not_a_date(cell: Cell) -> str:
 def _parse(text: pl.Series, form: str, zone: str) -> pl.Series:
     has_time = any(code in form for code in ("%H", "%I", "%T", "%s"))
     if "%s" in form:
-        seconds = text.str.extract(r"^(\d{1,11})$").cast(pl.Int64, strict=False)
+        seconds = text.str.extract(r"^([0-9]{1,11})$").cast(pl.Int64, strict=False)
         return (seconds * 1_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    if "z" in form:
+    if re.search("%#?z", form):
         return text.str.strptime(pl.Datetime("us", "UTC"), form, strict=False)
+    if has_time and form.endswith("Z"):
+        # Whoever writes out the Z of ISO 8601 means it.
+        zone = "UTC"
     if has_time:
         local = text.str.strptime(pl.Datetime("us"), form, strict=False)
     else:
         local = text.str.strptime(pl.Date, form, strict=False).cast(pl.Datetime("us"))
     placed = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    if placed.null_count() > local.null_count():
-        # An hour that daylight saving leaves out: what the clock on the wall showed an hour later.
-        later = local.dt.offset_by("1h").dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-        placed = placed.fill_null(later)
+    for later in ("1h", "24h"):
+        # An hour (or a day) that the clocks left out: what they showed so much later.
+        if placed.null_count() == local.null_count():
+            break
+        moved = local.dt.offset_by(later).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        placed = placed.fill_null(moved)
     return placed.dt.convert_time_zone("UTC")
 
 
 def _read_date(cell: Cell, text: pl.Series, context: Context, choices: tuple) -> Answer:
-    values = pl.repeat(None, len(text), dtype=pl.Date, eager=True)
-    for form in cell.formats or ("%Y-%m-%d",):
-        values = values.fill_null(text.str.strptime(pl.Date, form, strict=False))
+    formats = cell.formats or ("%Y-%m-%d", "%Y-%m-%d 00:00:00")
+    values = _read_formats(text, formats, lambda rest, form: rest.str.strptime(pl.Date, form, strict=False))
     return values, _not_a_date(cell), 'Say how it is written: format: "%d.%m.%Y".'
 
 
@@ -334,10 +375,10 @@ _READERS: dict[str, Callable[[Cell, pl.Series, Context, tuple], Answer]] = {
 
 _DAYS = {1: 31, 2: 29, 3: 31, 4: 30, 5: 31, 6: 30, 7: 31, 8: 31, 9: 30, 10: 31, 11: 30, 12: 31}
 _PARTS = {
-    "%Y": r"(?<y>\d{4})",
-    "%m": r"(?<m>\d{1,2})",
-    "%d": r"(?<d>\d{1,2})",
-    "%F": r"(?<y>\d{4})-(?<m>\d{1,2})-(?<d>\d{1,2})",
+    "%Y": r"(?<y>[0-9]{4})",
+    "%m": r"(?<m>[0-9]{1,2})",
+    "%d": r"(?<d>[0-9]{1,2})",
+    "%F": r"(?<y>[0-9]{4})-(?<m>[0-9]{1,2})-(?<d>[0-9]{1,2})",
 }
 
 
@@ -394,7 +435,9 @@ def _is_leap(year: pl.Series) -> pl.Series:
 
 
 def _as_pattern(form: str) -> str:
-    return "".join(_PARTS.get(piece, re.escape(piece)) for piece in re.split(r"(%[YmdF])", form))
+    pattern = "".join(_PARTS.get(piece, re.escape(piece)) for piece in re.split(r"(%[YmdF])", form))
+    # A part that is named twice can't be two things.
+    return pattern if all(pattern.count(f"?<{part}>") <= 1 for part in "ymd") else "[^\\s\\S]"
 
 
 def _group_number(pattern: str, part: str) -> int:
