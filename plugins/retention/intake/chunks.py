@@ -63,8 +63,9 @@ def blank_to_null(frame: pl.DataFrame) -> pl.DataFrame:
 def write_row(cells: Sequence[str | None]) -> str:
     """One row as a line of CSV, cut where it is very long."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(["" if cell is None else cell for cell in cells])
-    return cut(line.getvalue())
+    # With another line end cells of several lines would go without quotes.
+    csv.writer(line, lineterminator="\r\n").writerow(["" if cell is None else cell for cell in cells])
+    return cut(line.getvalue().removesuffix("\r\n"))
 
 
 def cut(raw: str) -> str:

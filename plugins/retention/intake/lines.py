@@ -126,7 +126,7 @@ class LineReader:
                 continue
             cells = self._pattern.split(text.removesuffix("\r"))
             if cells is None and not self._pattern.is_open(text):
-                return 1, None, self._find_fault(_decode(line)) or AFTER_QUOTE
+                return 1, None, self._find_fault(_decode(line)) or BAD_QUOTE
         if size > LONGEST_ROW:
             return taken, None, TOO_LONG
         return taken, cells, self._find_fault(text)
@@ -139,7 +139,7 @@ class LineReader:
 
     def _reject(self, line: int, reason: str, raw: bytes) -> Reject:
         remedy = _FIX_ENCODING if reason.startswith("characters") else _REMEDIES.get(reason, _FIX_QUOTE)
-        return Reject(line, None, reason, remedy, cut(raw.decode("utf-8", errors="backslashreplace")))
+        return Reject(line, None, reason, remedy, write_raw(raw))
 
 
 def _decode(line: bytes) -> str:

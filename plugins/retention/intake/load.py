@@ -156,19 +156,14 @@ def _load(
     now = clock()
     kinds = frozenset(conn.scalars(select(event_kinds.c.kind)))
     context = Context(mapping.timezone, mapping.country, kinds, lookups, now.date())
-    how = (
-        [source.encoding, "tabs" if source.delimiter == "\t" else f'"{source.delimiter}"']
-        if hasattr(source, "encoding")
-        else []
-    )
-    loaded = Loaded(import_id, source.name, notes=how)
+    loaded = Loaded(import_id, source.name)
     lander = _find_landing(conn, mapping, source, wishes)
     if lander:
         landed = _land(conn, mapping, source, wishes, context, loaded, lander, now, on_progress)
         if not landed:
             # Some row stands twice: begin anew, by the way that can tell which of them counts.
             on_progress(Progress("some rows repeat a key: reading once more"))
-            loaded = Loaded(import_id, source.name, notes=how)
+            loaded = Loaded(import_id, source.name)
             lander = None
     if not lander:
         for table in mapping.tables:
@@ -178,6 +173,10 @@ def _load(
         )
         now = clock()
         take(conn, mapping, wishes, loaded, now, on_progress)
+    if hasattr(source, "encoding"):
+        # A file that begins with ASCII shows its encoding late.
+        how = [source.encoding, "tabs" if source.delimiter == "\t" else f'"{source.delimiter}"']
+        loaded.notes = [*how, *loaded.notes]
     _finish(conn, mapping, wishes, loaded, now, on_progress)
     return loaded
 

@@ -83,7 +83,7 @@ TARGETS: dict[str, Target] = {
             "quantity": _required("number"),
             "amount": _required("money"),
             "currency": _required("currency"),
-            "coupon_code": Field("text"),
+            "coupon_code": Field("id"),
             "occurred_at": _MOMENT,
         },
     ),
