@@ -27,7 +27,7 @@ from tests.intake.conftest import NOW
 from tests.intake.test_load import CUSTOMERS, HEAD, ORDERS
 
 FEW = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 ITEMS = """
@@ -150,24 +150,23 @@ def test_everything_at_once(bring, world, monkeypatch, block):
     check(again, world, rows=20)
 
 
-@pytest.mark.parametrize(
-    "value", ["\\.", "a\n\\.\nb", '"', "a\rb", "\\N", "NULL", "é\u2028x", "'; drop table orders; --"]
-)
-def test_texts_that_a_copy_might_take_for_something_else(bring, world, value):
-    out = io.StringIO()
-    csv.writer(out).writerows([["id", "name", "x"], ["1", value, value], ["2", "after", "y"]])
+COPIED = ["\\.", "a\n\\.\nb", '"', "a\rb", "\\N", "NULL", "é\u2028x", "'; drop table orders; --", "x", "\n\\.\n,"]
+
+
+def test_texts_that_a_copy_might_take_for_something_else(bring, world):
+    out, bad = io.StringIO(newline=""), io.StringIO(newline="")
+    csv.writer(out).writerows([["id", "name", "x"], *([f"{n}", value, value] for n, value in enumerate(COPIED))])
+    csv.writer(bad).writerows([["id", "name", "x"], *(["", value, value] for value in COPIED)])
     mapping = "mapping: n\nsource: crm\nrows:\n  - {into: customers, customer_id: id, name: name, attributes: {x: x}}\n"
-    loaded = bring(out.getvalue(), mapping)
-    check(loaded, world, rows=2)
-    assert world.rows("select name, attributes ->> 'x' from customers order by customer_id") == [
-        (value, value),
-        ("after", "y"),
-    ]
-    assert bring(out.getvalue(), mapping).tables["customers"] == Counts(same=2)
-    # ... and among what is rejected, where the raw text is all there is.
-    bad = io.StringIO()
-    csv.writer(bad).writerows([["id", "name", "x"], ["", value, value], ["", "after", "y"]])
-    check(bring(bad.getvalue(), mapping), world, rows=2)
+    check(bring(out.getvalue().encode(), mapping), world, rows=len(COPIED))
+    stored = world.rows("select name, attributes ->> 'x' from customers order by customer_id")
+    assert stored == [(value.strip(), value.strip()) for value in COPIED]
+    assert bring(out.getvalue().encode(), mapping).tables["customers"] == Counts(same=len(COPIED))
+    # ... and among what is rejected, where the raw text is all there is: it can be mended and loaded as it stands.
+    check(bring(bad.getvalue().encode(), mapping), world, rows=len(COPIED))
+    raws = [row[0] for row in world.rows("select raw from rejected_rows order by line")]
+    again = csv.reader(io.StringIO("\n".join(raws), newline=""))
+    assert [row[1] for row in again] == [value.strip() for value in COPIED]
 
 
 def test_cells_at_their_limits(bring, world):
@@ -185,10 +184,12 @@ def test_cells_at_their_limits(bring, world):
     assert loaded.rows_taken == 2 and loaded.cells_left_out == 1
 
 
-@pytest.mark.parametrize("phone", ["+49112", "+290123", "110", "+4912345678901234", "+800 1234 5678", "+0123456789"])
-def test_phones_that_the_store_would_refuse(bring, world, phone):
-    check(bring(HEAD + f"1,Ann,,{phone},,,2026-01-01,\n2,Ben,,13800138000,,,2026-01-01,\n", CUSTOMERS), world, rows=2)
-    assert world.count("customers") == 2
+def test_phones_that_the_store_would_refuse(bring, world):
+    phones = ["+49112", "+290123", "110", "+4912345678901234", "+800 1234 5678", "+0123456789", "13800138000"]
+    data = HEAD + "".join(f"{n},Ann,,{phone},,,2026-01-01,\n" for n, phone in enumerate(phones))
+    check(bring(data, CUSTOMERS), world, rows=len(phones))
+    kept = world.rows("select phone from customers where phone is not null order by phone")
+    assert kept == [("+80012345678",), ("+8613800138000",)] and world.count("customers") == len(phones)
     assert not world.rows("select 1 from customers where timezone like 'Etc/%'")
 
 
@@ -399,13 +400,19 @@ STRAIGHT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("table", STRAIGHT)
-@pytest.mark.parametrize("broken", [False, True])
-@pytest.mark.parametrize("is_history", [False, True])
+@pytest.mark.parametrize(
+    ("table", "broken", "is_history"),
+    [
+        ("orders", False, False),
+        ("orders", True, True),
+        ("customers", False, True),
+        ("customers", True, False),
+        ("order_items", False, False),
+        ("order_items", True, False),
+    ],
+)
 def test_the_way_straight_in_gives_the_same(bring, engine, world, monkeypatch, table, broken, is_history):
     mapping, head, row = STRAIGHT[table]
-    if is_history and table == "order_items":
-        pytest.skip("lines of orders have no time of their own here")
     rows = [row.format(n=n, m=n % 7, s=f"{n % 60:02}") for n in range(2000)]
     if broken:
         rows[5], rows[900], rows[1999] = 'x,"y\n', "\xff,,,,\n", "half"
