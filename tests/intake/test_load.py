@@ -257,6 +257,7 @@ def test_a_missing_column_is_named_and_nothing_is_loaded(bring, world):
     ):
         bring("id,customr,at,amount\no1,2,2026-03-01,5\n", ORDERS)
     assert world.count("orders") == 0
+    assert [state for (state,) in world.rows("select state from imports")] == ["failed"]
 
 
 def test_the_record_of_a_load(bring, world):

@@ -411,6 +411,10 @@ def test_a_column_that_vanished_is_named_and_nothing_is_loaded(source, sync, wor
         'include/sync.yaml:4: contacts: Connection "crm": the query was refused: column "tier" does not exist '
         "(UndefinedColumn). Nothing was loaded. Correct the query, or the rights of the Connection's user."
     )
+    # On the page, too, not only in the task's log.
+    failed = world.rows("select state, error from imports where import_id > 1 order by import_id")
+    assert [state for state, _ in failed] == ["failed", "failed"]
+    assert 'no column "tier"' in failed[0][1] and 'column "tier" does not exist' in failed[1][1]
     with pytest.raises(IntakeError, match='query of contacts has no column "UPDATED_ON", its watermark.*updated_at'):
         sync(query="select * from contacts order by 1", watermark="UPDATED_ON", connect=_Without(source))
     assert names(world) == [("1", "Ann")] and world.rows("select * from sync_marks") == before

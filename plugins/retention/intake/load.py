@@ -56,19 +56,24 @@ def load(
 
     Raises IntakeError when the source can't be read or lacks a column, ConfigError when the mapping does not fit.
     """
-    check_columns(source, mapping.needs(), f"the mapping {mapping.name}")
-    _check_history(mapping, wishes)
-    lookups = _read_lookups(mapping, wishes.lookups)
     began = clock()
+    try:
+        check_columns(source, mapping.needs(), f"the mapping {mapping.name}")
+        _check_history(mapping, wishes)
+        lookups = _read_lookups(mapping, wishes.lookups)
+    except RetentionError as error:
+        if not wishes.is_trial:
+            record_failure(engine, mapping, source.name, wishes.actor, clock(), error)
+        raise
     with load_turn(engine, lambda: on_progress(Progress("waiting for another load to end"))) as conn:
         if wishes.is_trial:
             with conn.begin() as whole:
-                import_id = _begin(conn, mapping, source, wishes, began)
+                import_id = _begin(conn, mapping, source.name, wishes, began)
                 loaded = _load(conn, mapping, source, wishes, import_id, lookups, clock, on_progress)
                 whole.rollback()
         else:
             with conn.begin():
-                import_id = _begin(conn, mapping, source, wishes, began)
+                import_id = _begin(conn, mapping, source.name, wishes, began)
             try:
                 with conn.begin():
                     loaded = _load(conn, mapping, source, wishes, import_id, lookups, clock, on_progress)
@@ -80,7 +85,27 @@ def load(
     return loaded
 
 
-def _begin(conn: Connection, mapping: Mapping, source: Source, wishes: Wishes, now: datetime) -> int:
+def record_failure(
+    engine: Engine, mapping: Mapping, name: str, actor: str, now: datetime, error: RetentionError
+) -> None:
+    """Write down a load that could not even begin, so that its page and `retention loads` show it."""
+    with engine.begin() as conn:
+        conn.execute(
+            insert(imports).values(
+                mapping=mapping.name,
+                source=mapping.source,
+                name=name,
+                actor=actor,
+                is_history=False,
+                state="failed",
+                started_at=now,
+                ended_at=now,
+                error=str(error).splitlines()[0],
+            )
+        )
+
+
+def _begin(conn: Connection, mapping: Mapping, name: str, wishes: Wishes, now: datetime) -> int:
     # We hold the lock: whoever still counts as running is dead.
     conn.execute(
         update(imports)
@@ -92,7 +117,7 @@ def _begin(conn: Connection, mapping: Mapping, source: Source, wishes: Wishes, n
         .values(
             mapping=mapping.name,
             source=mapping.source,
-            name=source.name,
+            name=name,
             actor=wishes.actor,
             is_history=wishes.is_history,
             state="running",

@@ -7,6 +7,7 @@ because rows that are there already change nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from retention.errors import IntakeError
 from retention.intake.convert import Context
-from retention.intake.load import load
+from retention.intake.load import load, record_failure
 from retention.intake.loaded import MOST_GONE, Counts, Loaded, Progress, Wishes
 from retention.intake.mapping import Mapping
 from retention.intake.merge import standing_aliases
@@ -56,14 +57,14 @@ def synchronise(
     missing, or too much would be gone.
     """
     mark = None if is_from_scratch or not plan.watermark else fetch_mark(engine, mapping.name)
-    began = clock()
-    with Remote(f'{plan.where}: {mapping.name}: Connection "{plan.connection}"', connect) as remote:
+    began, name, is_loading = clock(), f"connection {plan.connection}", False
+    with _recording(engine, mapping, name, actor, clock, lambda: not is_loading), Remote(f'{plan.where}: {mapping.name}: Connection "{plan.connection}"', connect) as remote:
         query = _Query(plan, placeholder, mark)
         unseen = query.count_unseen(remote)
         remote.select(*query.rows())
         tally = _make_tally(mapping, plan, remote, began, mark)
         source = Rows(
-            f"connection {plan.connection}",
+            name,
             remote.columns,
             (lambda: tally.see(remote.fetch())) if tally else remote.fetch,
         )
@@ -86,7 +87,26 @@ def synchronise(
             policy=policy or QualityPolicy(),
             before_commit=finish,
         )
+        is_loading = True
         return load(engine, mapping, source, wishes, clock=clock, on_progress=on_progress)
+
+
+@contextmanager
+def _recording(
+    engine: Engine,
+    mapping: Mapping,
+    name: str,
+    actor: str,
+    clock: Callable[[], datetime],
+    is_before_load: Callable[[], bool],
+) -> Iterator[None]:
+    """Put what goes wrong before the load begins on the record of loads; a load keeps its own."""
+    try:
+        yield
+    except IntakeError as error:
+        if is_before_load():
+            record_failure(engine, mapping, name, actor, clock(), error)
+        raise
 
 
 @dataclass(frozen=True)
