@@ -397,7 +397,7 @@ NUMBER_TEXTS = st.from_regex(r"\A(\+|00|011|0|)(86|1|44|55|549|54|52|521|39|7|81
 def test_groups_of_numbers_are_read_as_each_for_itself(numbers, country):
     found = normalise_phones(pl.Series(numbers, dtype=pl.String), country).to_list()
     for cell, number in zip(numbers, found, strict=True):
-        if number is None and (cell.count(".") == 1 or cell.count("-") == 2 or cell.count("/") == 2):
+        if number is None and (cell.count(".") == 1 or sum(map(cell.count, "-./")) == 2):
             continue  # perhaps a date or an amount
         assert number == by_their_library(cell, country), cell
 
@@ -408,7 +408,7 @@ def test_groups_of_numbers_are_read_as_each_for_itself(numbers, country):
 def test_groups_of_numbers_for_long(numbers, country):
     found = normalise_phones(pl.Series(numbers, dtype=pl.String), country).to_list()
     for cell, number in zip(numbers, found, strict=True):
-        if number is not None or not (cell.count(".") == 1 or cell.count("-") == 2 or cell.count("/") == 2):
+        if number is not None or not (cell.count(".") == 1 or sum(map(cell.count, "-./")) == 2):
             assert number == by_their_library(cell, country), cell
 
 

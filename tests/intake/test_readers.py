@@ -282,6 +282,11 @@ def test_a_quote_never_closed_in_a_big_file_without_other_quotes():
     assert len(read.rows) == 299_997
 
 
+def test_a_return_after_a_closing_quote_ends_no_cell():
+    read = on_every_border(b'id,name\n1,"a"\rb\n2,"c"\r\n3,"d"\r,\n4,"e"\n')
+    assert [row[0] for row in read.rows] == ["2", "4"] and set(read.bad) == {2, 4}
+
+
 def test_many_quotes_never_closed_do_not_take_forever():
     data = b"id,name,city\n" + b'1,"Ann,x\n2,Ben,y\n3,Cem,z\n' * 20_000
     read = Read(data)
