@@ -65,8 +65,13 @@ def take(
             _list_conflicts(conn, table, known, loaded)
         if is_swept:
             counts.gone += sweep(conn, table, mapping.source, now, wishes.most_gone)
-        if counts.new > 1000:
+        if counts.new > 1000 and 10 * counts.new > _known_size(conn, table):
             analyze(conn, table)
+
+
+def _known_size(conn: Connection, table: str) -> float:
+    """The planner's idea of how many rows the table has; -1 for none yet."""
+    return conn.scalar(text("select reltuples from pg_class where oid = cast(:table as regclass)"), {"table": table})
 
 
 def _list_present(conn: Connection, table: str, aliases: dict[str, str]) -> None:
