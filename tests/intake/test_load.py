@@ -220,7 +220,9 @@ def test_events_come_once(bring, world):
 
 def test_a_list_of_addresses_that_must_not_be_used(bring, world):
     mapping = "mapping: x\nsource: old\nrows:\n  - {into: suppressions, channel: {value: email}, address: mail}\n"
-    assert bring("mail\nA@Example.com\nnone\n", mapping).tables["suppressions"] == Counts(new=1)
+    loaded = bring("mail\nA@Example.com\nnone\n+8613800138000\n", mapping)
+    assert loaded.tables["suppressions"] == Counts(new=1) and loaded.rows_rejected == 2
+    assert "address: not an address of its channel" in loaded.reasons
     assert world.rows("select address, is_suppressed, reason from suppressions") == [
         ("a@example.com", True, "imported")
     ]

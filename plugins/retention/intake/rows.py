@@ -123,6 +123,10 @@ def _read_block(
         draft.values["currency"] = pl.select(pl.when(amount.is_not_null()).then(draft.values["currency"])).to_series()
     if target.free:
         yield from _read_free(block, frame, context, draft, target.free)
+    if block.into == "suppressions":
+        is_email = draft.values["address"].str.contains("@", literal=True)
+        misfit = (is_email != (draft.values["channel"] == "email")).fill_null(False)
+        yield "address", misfit, "not an address of its channel", "E-mail addresses go with email, numbers with sms.", True
     if block.gone:
         column = read_column("gone", "boolean", block.gone, frame, context)
         draft.values["is_gone"] = column.values["gone"].fill_null(False)
