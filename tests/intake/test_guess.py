@@ -72,6 +72,10 @@ MISTAKES = {
     "rows: [{into: customers, customer_id: {column: id, value: 7}}]": "it is not said where the value comes from",
     "rows: [{into: customers, customer_id: id, birthday: {column: b, format: YYYY}}]": '"YYYY" is not a format of a date.',
     "rows: [{into: customers, customer_id: id, birthday: {column: b, format: '%H:%M'}}]": "is not a format of a birthday.",
+    "rows: [{into: orders, order_id: o, customer_id: c, occurred_at: {column: t, format: '%H:%M'}}]": "format without a day",
+    "rows: [{into: orders, order_id: o, customer_id: c, occurred_at: {column: t, format: '%Y-%m-%d %I:%M'}}]": (
+        "does not say which half of the day"
+    ),
     "rows: [{into: orders, order_id: o, customer_id: c, occurred_at: t, amount: a}]": "orders: an amount needs its currency.",
     "rows: [{into: products, product_id: {column: p, lookup: price}}]": '"price" is not a look-up.',
     "rows: [{into: products, product_id: {column: p, lookup: x.price}}]": 'there is no look-up "x".',

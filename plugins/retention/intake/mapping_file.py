@@ -80,6 +80,9 @@ _CELL = (
 _FILE = ("encoding", "delimiter", "quote", "header", "columns", "skip_lines", "sheet")
 _BLOCK = ("into", "unless_empty", "only", "gone")
 
+_CODES = set("Y y m d H I M S p z #z b B .f f j T F D e s".split())
+"""What a format of a date may hold."""
+
 DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "whitespace": "whitespace"}
 
 
@@ -297,36 +300,20 @@ class _Reader:
         )
 
     def _check_format(self, place: tuple, value: Any, kind: str | None) -> None:
-        codes = re.findall(r"%([-_0#.]*\d*[A-Za-z%])", str(value))
-        known = {
-            "Y",
-            "y",
-            "m",
-            "d",
-            "H",
-            "I",
-            "M",
-            "S",
-            "p",
-            "z",
-            "#z",
-            "b",
-            "B",
-            ".f",
-            "f",
-            "j",
-            "T",
-            "F",
-            "D",
-            "e",
-            "s",
-        }
-        if not codes or (set(codes) - known - {c for c in codes if c[:1] == "." or c[-1:] == "f"}):
+        codes = set(re.findall(r"%([-_0#.]*\d*[A-Za-z%])", str(value)))
+        place = (*place, "format")
+        if not codes or {code for code in codes if code[-1:] != "f"} - _CODES:
             remedy = 'Write it with %Y %m %d %H %M %S: "%d.%m.%Y %H:%M".'
-            self._complain((*place, "format"), f"{show(value)} is not a format of a date.", remedy)
-        elif kind == "birthday" and set(codes) - {"Y", "m", "d", "F"}:
+            self._complain(place, f"{show(value)} is not a format of a date.", remedy)
+        elif kind == "birthday" and codes - {"Y", "m", "d", "F"}:
             remedy = 'Write it with %Y, %m and %d alone: "%m/%d/%Y", or "%m-%d" without a year.'
-            self._complain((*place, "format"), f"{show(value)} is not a format of a birthday.", remedy)
+            self._complain(place, f"{show(value)} is not a format of a birthday.", remedy)
+        elif kind != "birthday" and not (codes & {"s", "F", "D"} or codes & {"Y", "y"} and codes & {"d", "j"}):
+            remedy = 'Write the whole date: "%d.%m.%Y %H:%M".'
+            self._complain(place, f"{show(value)} is a format without a day, a month or a year.", remedy)
+        elif ("I" in codes) != ("p" in codes):
+            remedy = 'Hours are %H up to 24, or %I together with %p: "%Y-%m-%d %I:%M %p".'
+            self._complain(place, f"{show(value)} does not say which half of the day.", remedy)
 
     def _lookup(self, place: tuple, value: Any) -> tuple[str, str] | None:
         if value is None:
