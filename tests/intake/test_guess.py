@@ -44,6 +44,16 @@ def test_days_and_months_that_cant_be_told_apart_are_asked_about(tmp_path):
     assert '"%m/%d/%Y"}     # or %d/%m/%Y: these rows do not tell' in guess_mapping(path)[1]
 
 
+def test_a_chinese_shops_orders_need_no_help(bring, tmp_path):
+    path = tmp_path / "订单.csv"
+    rows = "D1,VIP1,2026-03-01 10:00:00,99.50,已支付\nD2,VIP2,2026-03-02 10:00:00,5,已退款\n"
+    path.write_bytes(("订单号,会员号,下单时间,实付金额,订单状态\n" + rows).encode("gb18030"))
+    name, text, _ = guess_mapping(path, "dd")
+    assert CHANGE_ME not in text and "file: {encoding: gb18030}" in text
+    loaded = bring(path, text)
+    assert loaded.tables["orders"].new == 2 and loaded.tables["order_status"].new == 2 and not loaded.reasons
+
+
 def test_a_file_without_rows_gives_nothing_to_guess_from(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("customer_id,birthday\n")

@@ -422,3 +422,8 @@ def test_the_encoding_is_a_guess_that_never_fails():
     for seed in range(300):
         sample = random.Random(seed).randbytes(seed)
         encodings.codecs.lookup(find_encoding(sample))
+
+
+def test_signs_of_a_currency_do_not_tell_the_encoding():
+    text = "编号,姓名,金额\n" + "".join(f"{n},张伟,¥1,{n}\n" for n in range(50))
+    assert find_encoding(text.encode("gb18030")) == "gb18030"

@@ -76,7 +76,9 @@ def _find_wide(sample: bytes) -> str | None:
 
 def _is_everyday(lines: list[bytes], name: str, standard: str, everyday: set[int]) -> bool:
     sound = [line for line in lines if _is_in(line, name)]
-    foreign = [character for line in sound for character in line.decode(name) if not character.isascii()][:20_000]
+    foreign = [c for line in sound for c in line.decode(name) if not c.isascii()][:20_000]
+    # Letters tell a country; a currency's sign or a dash may stand in any text.
+    foreign = [c for c in foreign if c.isalpha()] or foreign
     common = sum((character.encode(standard, errors="ignore") or b"?")[0] in everyday for character in foreign)
     return 10 * len(sound) >= 9 * len(lines) and bool(foreign) and 10 * common >= 7 * len(foreign)
 

@@ -60,6 +60,16 @@ NAMES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What columns are called, without case, blanks and signs."""
 
+STATES = {
+    "placed": "placed", "pending": "placed", "open": "placed", "待付款": "placed", "待支付": "placed",
+    "paid": "paid", "processing": "paid", "shipped": "paid", "已支付": "paid", "已付款": "paid", "已发货": "paid",
+    "待发货": "paid", "delivered": "delivered", "completed": "delivered", "complete": "delivered", "fulfilled": "delivered",
+    "已完成": "delivered", "已签收": "delivered", "已收货": "delivered", "cancelled": "cancelled", "canceled": "cancelled",
+    "voided": "cancelled", "已取消": "cancelled", "已关闭": "cancelled", "refunded": "refunded", "returned": "refunded",
+    "已退款": "refunded", "已退货": "refunded",
+}  # fmt: skip
+"""What shops call the states of an order."""
+
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%Y.%m.%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y年%m月%d日")
 _TIMES = ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", " %H:%M:%S%.f", "T%H:%M:%S%.f%#z", " %H:%M:%S %z", " %I:%M:%S %p")
 _PLAIN = {"%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S%.f",
@@ -108,6 +118,8 @@ def guess_mapping(path: Path, given: str | None = None) -> tuple[str, str, list[
         "rows:",
         *_write_block(sheet, table),
     ]
+    if table == "orders":
+        lines += _write_status(sheet)
     consents = list(_write_consents(sheet)) if table in ("customers", "orders") else []
     if table == "orders" and "quantity" in sheet.found and {"product_id", "category", "price"} & set(sheet.found):
         lines += _write_block(sheet, "order_items")
@@ -208,6 +220,27 @@ def _write_block(sheet: _Sheet, table: str) -> Iterator[str]:
             yield f"    {name}: {CHANGE_ME}"
     if table in ("customers", "orders") and (column := sheet.take("gone")):
         yield f"    gone: {{column: {_quote(column)}, default: false}}"
+
+
+def _write_status(sheet: _Sheet) -> Iterator[str]:
+    """How the order stands, as the source says it now; what its words mean as far as they are known."""
+    column = sheet.take("status")
+    values = sheet.frame[column].drop_nulls().unique().sort().head(20) if column else []
+    if len(values):
+        words = {word: STATES.get(word.lower(), CHANGE_ME) for word in values}
+        listed = ", ".join(f"{_quote(word)}: {state}" for word, state in words.items() if word.lower() != state)
+        yield "  - into: order_status"
+        yield f"    unless_empty: {_quote(column)}"
+        yield (
+            f"    order_id: {_quote(sheet.found['order_id'])}"
+            if "order_id" in sheet.found
+            else f"    order_id: {CHANGE_ME}"
+        )
+        yield (
+            f"    status: {{column: {_quote(column)}, map: {{{listed}}}, otherwise: keep}}"
+            if listed
+            else (f"    status: {_quote(column)}")
+        )
 
 
 def _write_consents(sheet: _Sheet) -> Iterator[str]:
