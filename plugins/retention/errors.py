@@ -67,7 +67,14 @@ class QueryFailed(StoreError):
 
 
 class IntakeError(RetentionError):
-    """A file or a query can't be read at all, or lacks a column; nothing of it was loaded."""
+    """A file or a query can't be read at all, or lacks a column; nothing of it was loaded.
+
+    What a file brings into the text (a column's name) may hold anything: what a terminal or a database could not take
+    is shown as U+FFFD.
+    """
+
+    def __init__(self, what: str):
+        super().__init__("".join(c if c == "\n" or c.isprintable() else "\ufffd" for c in what))
 
 
 class SourceDown(IntakeError):

@@ -376,6 +376,15 @@ def test_any_damage_adds_up(bring, emptied, world, damage):
     assert all(counts.new == counts.changed == 0 for counts in again.tables.values())
 
 
+@pytest.mark.parametrize("head", [b"i\0d,customer", b"i\x1b[2Jd,customer", b"\xff\xfed,customer", b'"i\nd",customer'])
+def test_a_damaged_header_is_named_and_kept(bring, world, head):
+    with pytest.raises(IntakeError, match='there is no column "') as caught:
+        bring(head + b",at,amount\no1,c1,2026-01-01,5\n", ORDERS)
+    assert all(c.isprintable() for c in str(caught.value).replace("\n", ""))
+    [(state, error)] = world.rows("select state, error from imports order by import_id desc limit 1")
+    assert state == "failed" and str(caught.value).startswith(error)
+
+
 # --- the way straight in --------------------------------------------------------------------------------------------
 
 SCHEMA = """
