@@ -96,7 +96,9 @@ def test_every_sql_file_says_what_it_is_for_and_is_used():
         assert text.startswith("-- "), f"{name}.sql: begin with a sentence that says what it is for"
         code = re.sub(r"--.*", "", text)
         assert ";" not in code, f"{name}.sql: one statement a file"
-        assert not re.search(r"\b(now\(\)|current_date|current_timestamp|clock_timestamp)", code, re.I), name
+        # Pacing is about the wire, not about a rule: its clock is the one that all workers share, the database's.
+        if not name.startswith("pacing/"):
+            assert not re.search(r"\b(now\(\)|current_date|current_timestamp|clock_timestamp)", code, re.I), name
         if not name.startswith("audiences/"):
             assert f'"{name}"' in source, f"{name}.sql: nobody runs it"
 

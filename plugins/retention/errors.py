@@ -15,7 +15,9 @@
     ├── DeliveryError              the hand-over to a provider failed
     │   ├── RetryLater             nobody was accepted; the same call may succeed later (429, 5xx, refused)
     │   ├── InDoubt                the request was written, the answer never came: never blindly sent again
-    │   └── RequestRefused         the provider accepted nobody and will not (400): find the bad recipient
+    │   ├── RequestRefused         the provider accepted nobody and will not (400): find the bad recipient
+    │   ├── AccountRefused         the provider wants nothing from this account (401, 403): a person has to act
+    │   └── ProviderPaused         the provider keeps failing or asked to wait; carries for how long
     └── LaunchError                `make run` can't start: a port in use, a program missing
         ├── NoAnswer               the local Airflow does not answer (yet)
         └── ApiRefused             the local Airflow answered with an error; carries the HTTP status
@@ -119,6 +121,18 @@ class InDoubt(DeliveryError):
 
 class RequestRefused(DeliveryError):
     """The provider accepted nobody and will not (400): find the bad recipient."""
+
+
+class AccountRefused(DeliveryError):
+    """The provider wants nothing from this account (401, 403): nobody was accepted, and a person has to act."""
+
+
+class ProviderPaused(DeliveryError):
+    """The provider keeps failing, or asked to wait: nothing goes out to it for `wait_s` seconds."""
+
+    def __init__(self, account: str, wait_s: float, why: str):
+        self.account, self.wait_s = account, wait_s
+        super().__init__(f"{account}: nothing goes out for the next {wait_s:.0f} s: {why}")
 
 
 class LaunchError(RetentionError):

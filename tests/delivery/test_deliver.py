@@ -13,13 +13,18 @@ import pytest
 from retention.delivery.channels.base import Provider, Receipt
 from retention.delivery.channels.outbox import OutboxProvider
 from retention.delivery.deliver import MAX_ATTEMPTS, Errand, deliver_step
-from retention.errors import BooksOpen, InDoubt, RequestRefused, RetryLater
+from retention.errors import AccountRefused, BooksOpen, InDoubt, RequestRefused, RetryLater
 from retention.insight.status import lift_stop, stop_sending
 from retention.orchestration import cohort
 from tests.world import shanghai, shipped
 
 AT = shanghai("2026-12-01 06:00")
 GREETING = shanghai("2026-12-01 10:00")
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch):
+    monkeypatch.setattr("retention.delivery.deliver.RETRY_WAITS_S", (0,))
 
 
 @pytest.fixture
@@ -61,21 +66,21 @@ class Faulty(Provider):
         self.behaviour = list(behaviour)
         self.reached = []
 
-    def hand_over(self, letters):
+    def hand_over(self, letters, gate, receive):
         act = self.behaviour.pop(0) if self.behaviour else "accept"
         if act == "refuse all":
             raise RequestRefused("400")
         if act == "later":
             raise RetryLater("503")
+        if act == "account":
+            raise AccountRefused("401")
         self.reached += [letter.message_id for letter in letters]
         if act == "doubt":
             raise InDoubt("timeout after the request was written")
-        if act == "one bad":
-            return [
-                Receipt(x.message_id, x is not letters[0], reason="invalid" if x is letters[0] else None)
-                for x in letters
-            ]
-        return [Receipt(x.message_id, True) for x in letters]
+        for letter in letters:
+            refused = act == "one bad" and letter is letters[0]
+            result, reason = ("refused", "invalid") if refused else ("accepted", None)
+            receive(Receipt(letter.message_id, result, reason=reason, suppress=reason))
 
 
 def test_everything_planned_is_in_the_outbox_once(world, planned):
@@ -131,9 +136,6 @@ def test_what_may_have_arrived_is_never_sent_again(world, planned):
 def test_a_busy_provider_is_asked_again(world, planned):
     cohort_id = planned()
     provider = Faulty("accept", "later")
-    with pytest.raises(RetryLater):
-        deliver(world, cohort_id, provider)
-    assert len(provider.reached) == 50
     deliver(world, cohort_id, provider)
     assert len(provider.reached) == len(set(provider.reached)) == 120
 
@@ -141,12 +143,28 @@ def test_a_busy_provider_is_asked_again(world, planned):
 def test_a_batch_that_keeps_failing_ends_visibly(world, planned):
     cohort_id = planned(10)
     provider = Faulty(*["later"] * (MAX_ATTEMPTS + 3))
-    for _ in range(MAX_ATTEMPTS - 1):
-        with pytest.raises(RetryLater):
-            deliver(world, cohort_id, provider)
     (handled,) = deliver(world, cohort_id, provider)
     assert (handled.outcome, handled.count) == ("failed", 10)
-    assert world.rows("select state, error from batches") == [("failed", "503")]
+    assert world.rows("select state, error, attempts from batches") == [("failed", "503", MAX_ATTEMPTS)]
+    assert len(provider.behaviour) == 3
+
+
+def test_a_failing_batch_holds_no_other_back(world, planned):
+    cohort_id = planned()
+    provider = Faulty("accept", "later", "accept", *["later"] * MAX_ATTEMPTS)
+    handled = {h.outcome: h.count for h in deliver(world, cohort_id, provider)}
+    assert handled == {"accepted": 70, "failed": 50}
+
+
+def test_a_refused_account_is_nobodys_fault(world, planned):
+    cohort_id = planned(10)
+    provider = Faulty("account")
+    with pytest.raises(AccountRefused):
+        deliver(world, cohort_id, provider)
+    assert world.rows("select state, error, attempts from batches") == [("ready", "401", 0)]
+    assert world.count("outcomes") == 0
+    deliver(world, cohort_id, provider)
+    assert outcomes(world) == {"accepted": 10}
 
 
 def test_one_bad_recipient_holds_nobody_back(world, planned):
@@ -154,6 +172,8 @@ def test_one_bad_recipient_holds_nobody_back(world, planned):
     deliver(world, cohort_id, Faulty("one bad"))
     assert outcomes(world) == {"accepted": 9, "refused invalid": 1}
     assert world.count("coupons", state="given_back") == 1
+    refused = world.rows("select address from messages join outcomes using (message_id) where kind = 'refused'")
+    assert world.rows("select address, is_suppressed, reason from suppressions") == [(refused[0][0], True, "invalid")]
 
 
 @pytest.mark.parametrize(
@@ -183,11 +203,11 @@ def test_a_stop_works_before_the_next_request(world, planned):
     cohort_id = planned()
 
     class StopsInTheMiddle(Faulty):
-        def hand_over(self, letters):
+        def hand_over(self, letters, *rest):
             if len(self.reached) == 50:
                 with world.engine.begin() as conn:
                     stop_sending(conn, None, reason="wrong price", actor="ada", now=GREETING)
-            return super().hand_over(letters)
+            super().hand_over(letters, *rest)
 
     provider = StopsInTheMiddle()
     deliver(world, cohort_id, provider)
@@ -217,7 +237,7 @@ def test_an_unwritable_letter_is_refused_and_the_others_go(world, planned, monke
     write = Renderer.write
 
     def fail_for_one(self, row, *, mode):
-        if row["customer_id"] == "c003":
+        if row.customer_id == "c003":
             raise RenderError("template birthday/greeting (sms, zh-CN): 'x' is undefined")
         return write(self, row, mode=mode)
 
@@ -248,13 +268,12 @@ from retention.store.database import connect
 engine, cohort_id, at, pause = connect(sys.argv[1]), int(sys.argv[2]), datetime.fromisoformat(sys.argv[3]), float(sys.argv[5])
 
 class Slow(OutboxProvider):
-    def hand_over(self, letters):
+    def hand_over(self, letters, *rest):
         print("asked", flush=True)
         time.sleep(pause)
-        receipts = super().hand_over(letters)
+        super().hand_over(letters, *rest)
         print("accepted", flush=True)
         time.sleep(pause)
-        return receipts
 
 version = cohort.pinned_version(engine, cohort_id)
 deliver_step(engine, Errand(version, cohort_id, "greeting", "sms"), provider=Slow(engine, lambda: at), clock=lambda: at)

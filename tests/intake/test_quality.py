@@ -684,18 +684,19 @@ class HoldsInTheMiddle(Provider):
     def __init__(self, world):
         self.world, self.reached = world, []
 
-    def hand_over(self, letters):
+    def hand_over(self, letters, gate, receive):
         if not self.reached:
             bad_load(self.world)
-        self.reached += [letter.message_id for letter in letters]
-        return [Receipt(letter.message_id, True) for letter in letters]
+        for letter in letters:
+            self.reached.append(letter.message_id)
+            receive(Receipt(letter.message_id, "accepted"))
 
 
 def test_a_hold_in_mid_delivery_ends_it_before_the_next_batch(company, monkeypatch):
     cohort_id = enroll(company)
     plan(company, cohort_id)
     provider = HoldsInTheMiddle(company)
-    monkeypatch.setattr(cohort, "OutboxProvider", lambda *_: provider)
+    monkeypatch.setattr(cohort, "choose_provider", lambda *_, **__: provider)
     with pytest.raises(DataHeld):
         deliver(company, cohort_id)
     assert len(provider.reached) == 50  # the request under way ends; the next one does not begin
@@ -710,20 +711,20 @@ def test_a_hold_in_mid_delivery_ends_it_before_the_next_batch(company, monkeypat
 
 def test_what_was_withheld_on_data_that_turn_out_bad_is_not_withheld(company, monkeypatch):
     """The last check reads new facts, and the hold on them is placed with them: it counts before the batch does."""
-    from retention.delivery import deliver as module
+    from retention.delivery.deliver import _Worker
 
     cohort_id = enroll(company)
     plan(company, cohort_id)
-    withhold = module._withhold
+    withhold = _Worker._withhold
 
-    def load_first(conn, *rest):
+    def load_first(self, *rest):
         if held(company) is None:
             for i in range(120):
                 company.consent(f"c{i:03}", "sms", False, GREETING)
             bad_load(company, at=GREETING)
-        withhold(conn, *rest)
+        return withhold(self, *rest)
 
-    monkeypatch.setattr(module, "_withhold", load_first)
+    monkeypatch.setattr(_Worker, "_withhold", load_first)
     with pytest.raises(DataHeld):
         deliver(company, cohort_id)
     assert company.count("outcomes") == 0 and set(company.rows("select state from batches")) == {("ready",)}

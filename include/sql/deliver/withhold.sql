@@ -1,13 +1,13 @@
--- The last check before a batch is handed over, at the send instant: it can only withhold. What is withheld gives its
--- coupon back. Facts are seen through as_of, set to this instant.
+-- The last check before a batch is handed over, at the send instant: it can only withhold. Returns each
+-- message with the reason why it was withheld, null where it may go. Facts are seen through as_of, set to this instant.
 with pending as (
-    select m.message_id, m.coupon_id, m.step, m.channel, m.address, m.not_after, e.customer_id, e.entered_at
+    select m.message_id, m.channel, m.address, m.not_after, e.customer_id, e.entered_at
     from messages m
     join enrollments e using (enrollment_id)
     where m.batch_id = :batch_id
       and not exists (
           select from outcomes o
-          where o.message_id = m.message_id and o.kind in ('accepted', 'withheld', 'refused'))
+          where o.message_id = m.message_id and o.kind in ('accepted', 'withheld', 'refused', 'unknown'))
 ),
 judged as (
     select p.*,
@@ -45,10 +45,6 @@ judged as (
 withheld as (
     insert into outcomes (message_id, kind, reason, occurred_at, recorded_at)
     select message_id, 'withheld', reason, :now, :now from judged where reason is not null
-    returning message_id
+    on conflict do nothing
 )
-update coupons
-set state = 'given_back', state_at = :now
-from judged
-join withheld using (message_id)
-where coupons.coupon_id = judged.coupon_id and coupons.step = judged.step and coupons.state = 'reserved'
+select message_id, reason from judged order by message_id

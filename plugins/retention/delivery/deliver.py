@@ -2,32 +2,38 @@
 
 A batch is committed as `sending` before the provider is called and its outcomes are appended after. Whoever works on
 a batch holds its advisory lock, which dies with the connection: a batch that is `sending` and not locked was left by a
-process that was killed. It is never blindly sent again: the provider is asked, and what it can't tell stays in doubt.
+process that was killed. It is never blindly sent again: the provider is asked, and what it can't tell is in doubt. Doubt
+is written down message by message, so that the others of its batch can go on.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text, update
 
-from retention.delivery.channels.base import Provider, Receipt
+from retention.delivery.channels.base import Letter, Provider, Receipt, Sent
+from retention.delivery.pacing import open_gate
 from retention.delivery.plan import fetch_cohort, is_stopped
+from retention.delivery.receipts import append_receipts, write_ids
 from retention.delivery.render import Renderer
-from retention.errors import InDoubt, RenderError, RequestRefused, RetryLater
+from retention.errors import AccountRefused, InDoubt, RenderError, RequestRefused, RetryLater
 from retention.journey.load import Version
 from retention.store.queries import look_as_of, run
 from retention.store.tables import batches
 
 MAX_ATTEMPTS = 5
-"""How often a batch that nobody accepted is tried before it is `failed`, visibly."""
+"""How often a batch that nobody accepted is tried before it is `failed`, visibly. What an outage costs is not counted."""
 
 BUSY_WAIT_S = 60
 """How long to wait for batches that another worker is sending right now."""
+
+RETRY_WAITS_S = (0.5, 1, 2, 4, 8)
+"""Between tries of the same batch."""
 
 
 @dataclass(frozen=True)
@@ -69,32 +75,39 @@ def deliver_step(
 ) -> list[Handled]:
     """Hand over every unfinished batch of the errand; the outcomes of the whole step and channel as counts.
 
-    Safe to call any number of times and from several processes at once. Raises RetryLater when a provider could not
-    be reached or another worker is still at it: then nobody of those was accepted by this call, and calling again
-    goes on. Batches in doubt are left in doubt, and counted. `refuse` raises what ends it before the next batch, which
-    then stays as it is: it is asked in the transaction that would hand the batch over, after all that was read for it.
+    Safe to call any number of times and from several processes at once. Raises ProviderPaused when the provider is not
+    to be asked for a while, RetryLater when another worker is still at it, AccountRefused when a person has to act:
+    then nobody of what is left was accepted, and calling again goes on. What is in doubt is left in doubt, and counted.
+    `refuse` raises what ends it before the next batch, which then stays as it is: it is asked in the transaction that
+    would hand the batch over, after all that was read for it.
     """
-    renderer = Renderer(errand.version, errand.step_id)
-    todo = _list_batches(engine, errand)
-    done, give_up_at = 0, time.monotonic() + BUSY_WAIT_S
-    while todo:
-        busy = []
-        for batch_id in todo:
-            if _send_batch(engine, batch_id, errand, renderer, provider, clock, refuse):
-                done += 1
-                if done == len(todo) or done % 20 == 0:
-                    on_progress(f"{errand.step_id}/{errand.channel}: {done} of {len(todo)} batches")
-            else:
-                busy.append(batch_id)
-        todo = busy
-        if busy and time.monotonic() > give_up_at:
-            raise RetryLater(
-                f"{errand.step_id}/{errand.channel}: {len(busy)} batches are being sent by another task. "
-                "It is safe to run this one again."
-            )
-        if busy:
-            time.sleep(0.5)
     with engine.connect() as conn:
+        worker = _Worker(conn, engine, errand, provider, clock, refuse)
+        todo = worker.list_batches()
+        total, done, tries, give_up_at = len(todo), 0, 0, time.monotonic() + BUSY_WAIT_S
+        while todo:
+            busy, again = [], []
+            for batch_id in todo:
+                state = worker.send(batch_id)
+                if state is None:
+                    busy.append(batch_id)
+                elif state == "ready":
+                    again.append(batch_id)
+                else:
+                    done += 1
+                    if done == total or done % 20 == 0:
+                        on_progress(f"{errand.step_id}/{errand.channel}: {done} of {total} batches")
+            todo = [*again, *busy]
+            if again:
+                time.sleep(RETRY_WAITS_S[min(tries, len(RETRY_WAITS_S) - 1)])
+                tries += 1
+            elif busy and time.monotonic() > give_up_at:
+                raise RetryLater(
+                    f"{errand.step_id}/{errand.channel}: {len(busy)} batches are being sent by another task. "
+                    "It is safe to run this one again."
+                )
+            elif busy:
+                time.sleep(0.5)
         return [h for h in count_outcomes(conn, errand.cohort_id, errand.step_id) if h.channel == errand.channel]
 
 
@@ -103,159 +116,187 @@ def count_outcomes(conn: Connection, cohort_id: int, step_id: str | None = None)
     return [Handled(*row) for row in run(conn, "deliver/count_outcomes", cohort_id=cohort_id, step=step_id)]
 
 
-def _list_batches(engine: Engine, errand: Errand) -> list[int]:
-    with engine.connect() as conn:
+class _Worker:
+    """One process's work on one errand, over one connection."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        engine: Engine,
+        errand: Errand,
+        provider: Provider,
+        clock: Callable[[], datetime],
+        refuse: Callable[[Connection], None],
+    ):
+        self.conn, self.errand, self.provider, self.clock, self.refuse = conn, errand, provider, clock, refuse
+        self.journey = errand.version.journey
+        self.step = self.journey.step(errand.step_id)
+        self.cohort = fetch_cohort(conn, errand.cohort_id)
+        self.renderer = Renderer(errand.version, errand.step_id)
+        self.gate = open_gate(engine, provider, channel=errand.channel, journey=self.journey.journey)
+        self.is_first_try = True
+        conn.commit()
+
+    def list_batches(self) -> list[int]:
+        errand = self.errand
         found = run(
-            conn,
-            "deliver/list_batches",
-            cohort_id=errand.cohort_id,
-            step=errand.step_id,
-            channel=errand.channel,
-            wave=errand.wave,
-            shard=errand.shard,
-            of=errand.of,
-        )
-        return list(found.scalars())
+            self.conn, "deliver/list_batches",
+            cohort_id=errand.cohort_id, step=errand.step_id, channel=errand.channel, wave=errand.wave,
+            shard=errand.shard, of=errand.of,
+        )  # fmt: skip
+        listed = list(found.scalars())
+        self.conn.commit()
+        return listed
 
-
-def _send_batch(
-    engine: Engine,
-    batch_id: int,
-    errand: Errand,
-    renderer: Renderer,
-    provider: Provider,
-    clock: Callable[[], datetime],
-    refuse: Callable[[Connection], None],
-) -> bool:
-    """Take one batch as far as it goes. False when somebody else is working on it."""
-    with engine.connect() as conn:
+    def send(self, batch_id: int) -> str | None:
+        """Take one batch as far as it goes; its state, or None when somebody else is working on it."""
         lock = {"space": 7001, "key": batch_id % 2**31}
-        if not conn.scalar(text("select pg_try_advisory_lock(:space, :key)"), lock):
-            return False
+        if not self.conn.scalar(text("select pg_try_advisory_lock(:space, :key)"), lock):
+            self.conn.commit()
+            return None
         try:
-            conn.commit()
-            state = conn.scalar(select(batches.c.state).where(batches.c.batch_id == batch_id))
-            conn.commit()
-            if state in ("sending", "unknown"):
-                state = _settle(conn, batch_id, provider, clock())
+            self.conn.commit()
+            batch = select(batches.c.state, batches.c.sending_at).where(batches.c.batch_id == batch_id)
+            state, sending_at = self.conn.execute(batch).one()
+            self.conn.commit()
+            self.is_first_try = sending_at is None
+            if state == "sending":
+                state = self._find_out(batch_id)
             if state == "ready":
-                _hand_over(conn, batch_id, errand, renderer, provider, clock, refuse)
+                self.gate.enter()
+                letters = self._prepare(batch_id)
+                state = self._hand_over(batch_id, letters) if letters else self._end_state(batch_id)
+            return state
         finally:
-            conn.rollback()
-            conn.execute(text("select pg_advisory_unlock(:space, :key)"), lock)
-            conn.commit()
-    return True
+            self.conn.rollback()
+            self.conn.execute(text("select pg_advisory_unlock(:space, :key)"), lock)
+            self.conn.commit()
 
+    def _prepare(self, batch_id: int) -> list[Letter]:
+        """Withhold whom the present forbids, write the others' letters, and commit the intent to hand them over."""
+        conn, now = self.conn, self.clock()
+        judged = self._withhold(batch_id, now)
+        wanted = [message_id for message_id, reason in judged if reason is None]
+        # The content is that of the decision instant, whatever has been learned since.
+        facts_at = self.errand.facts_at or self.journey.due_at(self.step, self.cohort.cohort_at)
+        look_as_of(conn, facts_at, zone=self.journey.timezone)
+        letters, unwritten = [], []
+        for row in run(conn, "deliver/load_letters", ids=write_ids(wanted)):
+            try:
+                letters.append(self.renderer.write(row, mode=self.cohort.mode))
+            except RenderError as error:
+                unwritten.append(Receipt(row.message_id, "refused", reason=f"render_error: {error}"))
+        self._append(unwritten, None, now)
+        self._settle_coupons([message_id for message_id, reason in judged if reason], now)
+        change = update(batches).where(batches.c.batch_id == batch_id)
+        if letters:
+            conn.execute(change.values(state="sending", attempts=batches.c.attempts + 1, sending_at=now))
+        else:
+            conn.execute(change.values(state=self._end_state(batch_id), done_at=now))
+        self.refuse(conn)
+        conn.commit()  # the intent stands before the first byte goes out
+        return letters
 
-def _hand_over(
-    conn: Connection,
-    batch_id: int,
-    errand: Errand,
-    renderer: Renderer,
-    provider: Provider,
-    clock: Callable[[], datetime],
-    refuse: Callable[[Connection], None],
-) -> None:
-    now = clock()
-    cohort = fetch_cohort(conn, errand.cohort_id)
-    journey = errand.version.journey
-    step = journey.step(errand.step_id)
-    _withhold(conn, batch_id, errand, now)
-    # The content is that of the decision instant, whatever has been learned since.
-    look_as_of(conn, errand.facts_at or journey.due_at(step, cohort.cohort_at), zone=journey.timezone)
-    letters, unwritten = [], []
-    pending = _list_pending(conn, batch_id)
-    for row in run(conn, "deliver/load_letters", ids=pending).mappings():
+    def _hand_over(self, batch_id: int, letters: Sequence[Letter]) -> str:
+        receipts: dict[int, Receipt] = {}
+        error: str | None = None
+
+        def receive(receipt: Receipt) -> None:
+            receipts[receipt.message_id] = receipt
+
+        def mark_rest(result: str, reason: str | None = None) -> None:
+            for letter in letters:
+                if letter.message_id not in receipts:
+                    receive(Receipt(letter.message_id, result, reason=reason))
+
         try:
-            letters.append(renderer.write(row, mode=cohort.mode))
-        except RenderError as error:
-            unwritten.append(Receipt(row["message_id"], False, reason=f"render_error: {error}"))
-    _append(conn, unwritten, None, now)
-    state = "sending" if letters else "done"
-    attempts = conn.scalar(
-        update(batches)
-        .where(batches.c.batch_id == batch_id)
-        .values(
-            state=state,
-            attempts=batches.c.attempts + (1 if letters else 0),
-            sending_at=now if letters else None,
-            done_at=None if letters else now,
-        )
-        .returning(batches.c.attempts)
-    )
-    refuse(conn)
-    conn.commit()  # the intent stands before the first byte goes out
-    if not letters:
-        return
-    try:
-        receipts = provider.hand_over(letters)
-    except RetryLater as error:
-        last = attempts >= MAX_ATTEMPTS
-        _mark(conn, batch_id, "failed" if last else "ready", str(error))
-        if not last:
+            self.provider.hand_over(letters, self.gate, receive)
+            if self.gate.is_stopped:
+                mark_rest("withheld", "stopped")
+            mark_rest("later")
+        except RetryLater as late:
+            error = str(late)
+            mark_rest("later", error)
+        except InDoubt as doubt:
+            mark_rest("unknown", str(doubt))
+        except RequestRefused as refusal:
+            mark_rest("refused", str(refusal))
+        except AccountRefused as refusal:
+            mark_rest("later")
+            self._finish(batch_id, receipts.values(), "ready", str(refusal), is_counted=False)
             raise
-    except InDoubt as error:
-        _mark(conn, batch_id, "unknown", str(error))
-    except RequestRefused as error:
-        _append(conn, [Receipt(x.message_id, False, reason=str(error)) for x in letters], provider.name, clock())
-        _mark(conn, batch_id, "done", str(error), done_at=clock())
-    else:
-        _append(conn, receipts, provider.name, clock())
-        _mark(conn, batch_id, "done", None, done_at=clock())
+        except BaseException:
+            # A task that is cleared, say. What was heard is kept; who finds the batch `sending` finds out about the rest.
+            self._finish(batch_id, receipts.values(), "sending", None)
+            raise
+        self.gate.leave()
+        late = [it for it in receipts.values() if it.result == "later"]
+        if late:
+            return self._put_back(batch_id, receipts.values(), error or late[0].reason)
+        state = "unknown" if any(it.result == "unknown" for it in receipts.values()) else self._end_state(batch_id)
+        return self._finish(batch_id, receipts.values(), state, None)
 
+    def _put_back(self, batch_id: int, receipts: Iterable[Receipt], error: str | None) -> str:
+        """Some were not accepted and may be later, unless the batch alone keeps failing."""
+        if self.gate.is_down:
+            self._finish(batch_id, receipts, "ready", error, is_counted=False)
+            self.gate.enter()  # waits, or ends the task for as long as the provider wants
+            return "ready"
+        attempts = self.conn.scalar(select(batches.c.attempts).where(batches.c.batch_id == batch_id))
+        return self._finish(batch_id, receipts, "failed" if attempts >= MAX_ATTEMPTS else "ready", error)
 
-def _withhold(conn: Connection, batch_id: int, errand: Errand, now: datetime) -> None:
-    """The last check at the send instant: consent, suppression, exits, expiry and the kill switch, as they are now."""
-    journey = errand.version.journey
-    template = errand.version.templates[journey.step(errand.step_id).send.template]
-    look_as_of(conn, now, zone=journey.timezone)
-    run(
-        conn,
-        "deliver/withhold",
-        batch_id=batch_id,
-        now=now,
-        is_stopped=errand.is_stopped_by_file or is_stopped(conn, journey.journey),
-        exit_unsubscribed="unsubscribed" in journey.exit_when,
-        exit_goal_met="goal_met" in journey.exit_when and journey.goal is not None,
-        goal_event=journey.goal.event if journey.goal else "",
-        goal_within_s=journey.goal.within.total_seconds() if journey.goal else 0,
-        purpose=template.purpose,
-    )
+    def _finish(
+        self, batch_id: int, receipts: Iterable[Receipt], state: str, error: str | None, *, is_counted: bool = True
+    ) -> str:
+        now = self.clock()
+        values: dict[str, Any] = {"state": state, "error": error, "done_at": now if state == "done" else None}
+        if not is_counted:
+            values["attempts"] = batches.c.attempts - 1
+        final = [it for it in receipts if it.result != "later"]
+        self._append(final, self.provider.name, now)
+        self.conn.execute(update(batches).where(batches.c.batch_id == batch_id).values(**values))
+        self.conn.commit()
+        return state
 
+    def _find_out(self, batch_id: int) -> str:
+        """What became of a batch whose sender died; its new state: ready, unknown or done."""
+        now = self.clock()
+        pending = [Sent(*row) for row in run(self.conn, "deliver/list_pending", batch_id=batch_id)]
+        known = self.provider.look_up(pending)
+        receipts = [receipt for receipt in known.values() if receipt]
+        lost = [it for it in pending if it.message_id not in known]
+        receipts += [Receipt(it.message_id, "unknown", reason="its sender ended") for it in lost]
+        state = "ready" if any(receipt is None for receipt in known.values()) else self._end_state(batch_id)
+        return self._finish(batch_id, receipts, "unknown" if lost and state == "done" else state, None)
 
-def _settle(conn: Connection, batch_id: int, provider: Provider, now: datetime) -> str:
-    """Find out what became of a batch whose answer was lost; its new state: ready, unknown or done."""
-    ids = _list_pending(conn, batch_id)
-    known = provider.look_up(ids)
-    _append(conn, [receipt for receipt in known.values() if receipt], provider.name, now)
-    if any(message_id not in known for message_id in ids):
-        state = "unknown"
-    else:
-        state = "ready" if any(receipt is None for receipt in known.values()) else "done"
-    _mark(conn, batch_id, state, None, done_at=now if state == "done" else None)
-    return state
+    def _end_state(self, batch_id: int) -> str:
+        """Done, unless an earlier try left somebody in doubt."""
+        has_doubts = not self.is_first_try and run(self.conn, "deliver/has_doubts", batch_id=batch_id).scalar()
+        return "unknown" if has_doubts else "done"
 
+    def _withhold(self, batch_id: int, now: datetime) -> list[tuple[int, str | None]]:
+        """The last check at the send instant: consent, suppression, exits, expiry, kill switch, as they are now."""
+        journey = self.journey
+        template = self.errand.version.templates[self.step.send.template]
+        look_as_of(self.conn, now, zone=journey.timezone)
+        judged = run(
+            self.conn,
+            "deliver/withhold",
+            batch_id=batch_id,
+            now=now,
+            is_stopped=self.errand.is_stopped_by_file or is_stopped(self.conn, journey.journey),
+            exit_unsubscribed="unsubscribed" in journey.exit_when,
+            exit_goal_met="goal_met" in journey.exit_when and journey.goal is not None,
+            goal_event=journey.goal.event if journey.goal else "",
+            goal_within_s=journey.goal.within.total_seconds() if journey.goal else 0,
+            purpose=template.purpose,
+        )
+        return [tuple(row) for row in judged]
 
-def _list_pending(conn: Connection, batch_id: int) -> list[int]:
-    return list(run(conn, "deliver/list_pending", batch_id=batch_id).scalars())
+    def _append(self, receipts: Sequence[Receipt], provider: str | None, now: datetime) -> None:
+        append_receipts(self.conn, receipts, provider, now)
+        self._settle_coupons([it.message_id for it in receipts], now)
 
-
-def _append(conn: Connection, receipts: Iterable[Receipt], provider: str | None, now: datetime) -> None:
-    rows = [
-        {
-            "message_id": r.message_id,
-            "kind": "accepted" if r.is_accepted else "refused",
-            "provider_id": r.provider_id,
-            "reason": r.reason,
-        }
-        for r in receipts
-    ]
-    if rows:
-        run(conn, "deliver/append_receipts", receipts=json.dumps(rows), provider=provider, now=now)
-
-
-def _mark(conn: Connection, batch_id: int, state: str, error: str | None, done_at: datetime | None = None) -> None:
-    conn.execute(
-        update(batches).where(batches.c.batch_id == batch_id).values(state=state, error=error, done_at=done_at)
-    )
-    conn.commit()
+    def _settle_coupons(self, ids: list[int], now: datetime) -> None:
+        if ids and self.step.coupon:
+            run(self.conn, "deliver/settle_coupons", ids=ids, now=now)

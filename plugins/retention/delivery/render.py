@@ -1,20 +1,22 @@
-"""Render: turns a decided message into a letter. Compiled once per template part; sandboxed; a missing name is an error."""
+"""Render: turns decided messages into letters. Compiled once per template part; sandboxed; a missing name is an error."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Protocol
 
 from babel import UnknownLocaleError
 from babel.dates import format_skeleton
 from jinja2 import Template, TemplateError
 
+from retention.delivery import sheets
 from retention.delivery.channels.base import Letter
+from retention.delivery.sheets import Sheet
 from retention.errors import RenderError
 from retention.journey.load import Version
 from retention.journey.template_syntax import make_environment
+from retention.journey.templates import Part
 from retention.journey.variables import CouponFacts, fill_variables
 
 _TEXT = make_environment(is_html=False)
@@ -23,68 +25,101 @@ _HTML = make_environment(is_html=True)
 _LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
-class Renderer:
-    """Writes the letters of one step of one version. Not shared between threads."""
+class Row(Protocol):
+    """What `deliver/load_letters` brings of a message; `coupon_valid_until` is an instant."""
 
-    def __init__(self, version: Version, step_id: str):
+    message_id: int
+    customer_id: str
+    channel: str
+    address: str
+    locale: str
+    name: str | None
+    coupon_code: str | None
+    coupon_value: Any
+    coupon_valid_until: datetime | None
+
+
+class Renderer:
+    """Writes the letters of one step of one version. Not shared between threads.
+
+    `each_person`: render every letter by itself, also where a sheet would do; for comparing the two ways."""
+
+    def __init__(self, version: Version, step_id: str, *, each_person: bool = False):
         self._version = version
         self._journey = version.journey
         self._template = version.templates[self._journey.step(step_id).send.template]
-        self._compiled: dict[tuple[str, str], tuple[str, dict[str, Template]]] = {}
+        self._each_person = each_person
+        self._compiled: dict[tuple[str, str], tuple[str, dict[str, Template], bool]] = {}
+        self._sheets: dict[tuple, Sheet] = {}
+        self._days: dict[tuple[datetime, str], str] = {}
 
-    def write(self, row: Mapping[str, Any], *, mode: str) -> Letter:
-        """One letter from a row of `deliver/load_letters`: message_id, channel, address, locale, name, coupon_code,
-        coupon_value, coupon_valid_until (an instant). Raises RenderError, which names the template and no person."""
-        locale, parts = self._parts(row["channel"], row["locale"])
-        values = self._values(row, locale)
-        try:
-            written = {field: part.render(values) for field, part in parts.items()}
-        except TemplateError as error:
-            raise RenderError(f"{self._place(row, locale)}: {error.message}") from error
-        except Exception as error:  # a template may do anything; its text is not ours to show
-            raise RenderError(f"{self._place(row, locale)}: {type(error).__name__}") from error
-        subject = written.get("subject")
-        return Letter(
-            message_id=row["message_id"],
-            channel=row["channel"],
-            mode=mode,
-            address=row["address"],
-            locale=locale,
-            # A subject is one header line, whatever somebody's name holds.
-            subject=_LINE_BREAKS.sub(" ", subject).strip() if subject is not None else None,
-            html=written.get("html"),
-            text=written["text"].strip(),
-        )
+    def write(self, row: Row, *, mode: str) -> Letter:
+        """One letter. Raises RenderError, which names the template and no person."""
+        locale, parts, is_personal = self._parts(row.channel, row.locale)
+        name = " ".join((row.name or "").split())
+        day = self._write_day(row, locale) if row.coupon_code else ""
+        values = (name, row.coupon_code or "", day)
+        if is_personal or self._each_person:
+            sheet = self._render(row, locale, parts, values, is_own=True)
+        else:
+            key = (row.channel, locale, row.coupon_value, bool(name), bool(row.coupon_code))
+            sheet = self._sheets.get(key)
+            if sheet is None:
+                sheet = self._sheets[key] = self._render(row, locale, parts, values, is_own=False)
+        return Letter(row.message_id, row.channel, mode, row.address, sheet, values)
 
-    def _place(self, row: Mapping[str, Any], locale: str) -> str:
-        return f"template {self._template.name} ({row['channel']}, {locale})"
-
-    def _parts(self, channel: str, asked: str) -> tuple[str, dict[str, Template]]:
-        if (channel, asked) not in self._compiled:
-            locale, part = self._template.part(channel, asked, self._journey.default_locale)
-            sources = {"subject": part.subject, "html": part.html, "text": part.text}
-            compiled = {
-                field: (_HTML if field == "html" else _TEXT).from_string(source)
-                for field, source in sources.items()
-                if source is not None
-            }
-            self._compiled[channel, asked] = (locale, compiled)
-        return self._compiled[channel, asked]
-
-    def _values(self, row: Mapping[str, Any], locale: str) -> dict[str, Any]:
-        coupon = None
-        if row["coupon_code"]:
-            # Dates in the customer's own English, say, where the words are only "en".
-            own = row["locale"] if row["locale"].split("-")[0] == locale.split("-")[0] else locale
-            last_day = row["coupon_valid_until"].astimezone(self._journey.zone).date()
-            coupon = CouponFacts(row["coupon_code"], row["coupon_value"], format_day(last_day, own))
-        return fill_variables(
+    def _render(
+        self, row: Row, locale: str, parts: dict[str, Template], values: tuple[str, ...], *, is_own: bool
+    ) -> Sheet:
+        coupon = CouponFacts(row.coupon_code, row.coupon_value, values[2]) if row.coupon_code else None
+        filled = fill_variables(
             locale=locale,
             default_locale=self._journey.default_locale,
             shop=self._version.shop,
-            customer_name=row["name"],
+            customer_name=values[0],
             coupon=coupon,
         )
+        place = f"template {self._template.name} ({row.channel}, {locale})"
+        written = {}
+        try:
+            for field, part in parts.items():
+                given = filled if is_own else sheets.make_gaps(filled, is_html=field == "html")
+                text = part.render(given)
+                # A subject is one header line, whatever somebody's name holds.
+                text = _LINE_BREAKS.sub(" ", text).strip() if field == "subject" else text
+                text = text.strip() if field == "text" else text
+                written[field] = (text,) if is_own else sheets.cut(text)
+        except TemplateError as error:
+            raise RenderError(f"{place}: {error.message}") from error
+        except Exception as error:  # a template may do anything; its text is not ours to show
+            raise RenderError(f"{place}: {type(error).__name__}") from error
+        sender = self._version.shop.name_in(locale, self._journey.default_locale)
+        return Sheet(locale, sender, self._template.purpose == "marketing", is_own=is_own, **written)
+
+    def _parts(self, channel: str, asked: str) -> tuple[str, dict[str, Template], bool]:
+        if (channel, asked) not in self._compiled:
+            locale, part = self._template.part(channel, asked, self._journey.default_locale)
+            sources = _list_sources(part)
+            compiled = {
+                field: (_HTML if field == "html" else _TEXT).from_string(source) for field, source in sources.items()
+            }
+            is_personal = any(sheets.needs_each_person(source) for source in sources.values())
+            self._compiled[channel, asked] = (locale, compiled, is_personal)
+        return self._compiled[channel, asked]
+
+    def _write_day(self, row: Row, locale: str) -> str:
+        # Dates in the customer's own English, say, where the words are only "en".
+        own = row.locale if row.locale.split("-")[0] == locale.split("-")[0] else locale
+        key = (row.coupon_valid_until, own)
+        if key not in self._days:
+            last_day = row.coupon_valid_until.astimezone(self._journey.zone).date()
+            self._days[key] = format_day(last_day, own)
+        return self._days[key]
+
+
+def _list_sources(part: Part) -> dict[str, str]:
+    sources = {"subject": part.subject, "html": part.html, "text": part.text}
+    return {field: source for field, source in sources.items() if source is not None}
 
 
 def format_day(day: date, locale: str) -> str:
@@ -93,3 +128,5 @@ def format_day(day: date, locale: str) -> str:
         return format_skeleton("MMMMd", day, locale=locale.replace("-", "_"))
     except (UnknownLocaleError, ValueError):
         return day.isoformat()
+
+

@@ -10,13 +10,16 @@ before they commit: facts that came in meanwhile may have been read. What was re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
 from retention.audience.entry import Entered, enter_cohort
-from retention.delivery.channels import OutboxProvider
+from retention.delivery import pacing
+from retention.delivery.accounts import read_account
+from retention.delivery.choose import FindAccount, choose_provider
 from retention.delivery.deliver import Errand, Handled, deliver_step
 from retention.delivery.plan import Decided, fetch_cohort, plan_step
 from retention.errors import CohortHeld, DataHeld
@@ -199,36 +202,42 @@ def deliver(
     of: int = 1,
     wave: int = 0,
     is_stopped: bool = False,
+    find_account: FindAccount = read_account,
     clock: Clock = read_clock,
     on_progress: Progress = quiet,
 ) -> list[Handled]:
-    """Hand over one shard of a step's planned messages on one channel. Raises RetryLater when calling again will help,
-    DataHeld; a hold that is placed meanwhile ends it before the next batch, which stays ready."""
+    """Hand over one shard of a step's planned messages on one channel. Raises ProviderPaused and RetryLater when calling
+    again will help, AccountRefused and ConfigError when a person has to act, DataHeld; a hold that is placed meanwhile
+    ends it before the next batch, which stays ready."""
     version = pinned_version(engine, cohort_id)
     if not _has_step(version, step_id):
         return []
     with engine.connect() as conn:
         _refuse_bad_data(conn)
         facts_at = _find_facts_at(conn, version, cohort_id, step_id)
+        mode = fetch_cohort(conn, cohort_id).mode
     seen = step_clock(engine, version, cohort_id, step_id, clock)
-    return deliver_step(
-        engine,
-        Errand(
-            version,
-            cohort_id,
-            step_id,
-            channel,
-            shard=shard,
-            of=of,
-            wave=wave,
-            is_stopped_by_file=is_stopped,
-            facts_at=facts_at,
-        ),
-        provider=OutboxProvider(engine, seen),
-        clock=seen,
-        on_progress=on_progress,
-        refuse=_refuse_bad_data,
+    errand = Errand(
+        version,
+        cohort_id,
+        step_id,
+        channel,
+        shard=shard,
+        of=of,
+        wave=wave,
+        is_stopped_by_file=is_stopped,
+        facts_at=facts_at,
     )
+    with closing(choose_provider(engine, channel, mode=mode, find_account=find_account, clock=seen)) as provider:
+        return deliver_step(
+            engine, errand, provider=provider, clock=seen, on_progress=on_progress, refuse=_refuse_bad_data
+        )
+
+
+def find_pause(engine: Engine, account: str) -> float:
+    """For how many seconds a provider is not to be asked; 0 when it may be."""
+    with engine.connect() as conn:
+        return pacing.find_pause(conn, account)
 
 
 def settle(engine: Engine, cohort_id: int, *, clock: Clock = read_clock) -> None:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup, TriggerRule
 
-from retention.errors import AudienceError, BooksOpen, CohortHeld, ConfigError, Problem, RetryLater
+from retention.errors import AccountRefused, AudienceError, BooksOpen, CohortHeld, ConfigError, Problem, RetryLater
 from retention.orchestration.bundles import keeps_runs_on_their_commit
 from retention.orchestration.dagplan import DagPlan, StepPlan, plan_dag, pool_of
 from retention.orchestration.desk import lay_out, report_bug
@@ -26,7 +26,11 @@ log = logging.getLogger(__name__)
 
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule([ConfigError, CohortHeld, AudienceError, BooksOpen], RetryAction.FAIL, reason="a person has to act"),
+        RetryRule(
+            [ConfigError, CohortHeld, AudienceError, BooksOpen, AccountRefused],
+            RetryAction.FAIL,
+            reason="a person has to act",
+        ),
         RetryRule(RetryLater, RetryAction.RETRY, timedelta(minutes=1), reason="the provider was busy"),
     ]
 )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, text
 
 from retention.audience.entry import Entered, enter_cohort
 from retention.delivery.plan import Decided, count_decisions, plan_step
+from retention.delivery.receipts import write_ids
 from retention.delivery.render import Renderer
 from retention.delivery.segments import count_segments
 from retention.errors import RenderError
@@ -121,11 +122,11 @@ def _write(conn: Connection, version: Version, cohort_id: int, channel: str | No
     picked = run(conn, "plan/pick_examples", cohort_id=cohort_id, channel=channel, most=most).all()
     step_of = {row.message_id: row.step for row in picked}
     renderers = {step_id: Renderer(version, step_id) for step_id in set(step_of.values())}
-    rows = {r["message_id"]: r for r in run(conn, "deliver/load_letters", ids=list(step_of)).mappings()}
+    rows = {row.message_id: row for row in run(conn, "deliver/load_letters", ids=write_ids(step_of))}
     written = []
     for message_id, step_id in step_of.items():
         row = rows[message_id]
-        shown = {"step": step_id, "channel": row["channel"], "customer": row["customer_id"], "locale": row["locale"]}
+        shown = {"step": step_id, "channel": row.channel, "customer": row.customer_id, "locale": row.locale}
         try:
             letter = renderers[step_id].write(row, mode="test")
             written.append({**shown, "subject": letter.subject, "text": letter.text})

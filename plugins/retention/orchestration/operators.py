@@ -11,10 +11,16 @@ from zoneinfo import ZoneInfo
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 
-from retention.errors import BooksOpen, ConfigError, DataHeld, Problem
+from retention.errors import BooksOpen, ConfigError, DataHeld, Problem, ProviderPaused
 from retention.journey.firing import moments_between
 from retention.orchestration.links import NumbersLink
-from retention.orchestration.triggers import EarlierDaysTrigger, FitDataTrigger, StepTurnTrigger, is_anybody_waiting
+from retention.orchestration.triggers import (
+    EarlierDaysTrigger,
+    FitDataTrigger,
+    ProviderTrigger,
+    StepTurnTrigger,
+    is_anybody_waiting,
+)
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +29,8 @@ LONGEST_TURN = timedelta(minutes=30)
 
 
 class FactsOperator(BaseOperator):
-    """A task that decides or sends by the facts. While they are held it waits without a worker, and then does its work."""
+    """A task that decides or sends by the facts. While they are held, or a provider is not to be asked, it waits without
+    a worker, and then does its work."""
 
     def execute(self, context: Any, event: Any = None) -> Any:
         try:
@@ -31,6 +38,9 @@ class FactsOperator(BaseOperator):
         except DataHeld as held:
             log.warning("%s", held)
             self.defer(trigger=FitDataTrigger(), method_name="execute")
+        except ProviderPaused as paused:
+            log.warning("%s. This task waits without a worker.", paused)
+            self.defer(trigger=ProviderTrigger(paused.account), method_name="execute")
 
     def work(self, context: Any) -> Any:
         """The task itself, safe to begin anew."""
@@ -146,6 +156,7 @@ class DeliverOperator(FactsOperator):
 
     def work(self, context: Any) -> None:
         from retention.orchestration import cohort
+        from retention.orchestration.connections import find_account
         from retention.orchestration.desk import is_stopped_by_file
         from retention.store.database import connect
 
@@ -153,7 +164,7 @@ class DeliverOperator(FactsOperator):
         is_stopped = is_stopped_by_file(Path(self.include), self.dag_id)
         handled = cohort.deliver(
             connect(), pull_cohort(context), self.step, self.channel,
-            **self.shard, is_stopped=is_stopped, on_progress=log.info,
+            **self.shard, is_stopped=is_stopped, find_account=find_account, on_progress=log.info,
         )  # fmt: skip
         for it in handled:
             log.info("%s/%s: %s %s %d", it.step, it.channel, it.outcome, it.reason or "", it.count)

@@ -93,6 +93,32 @@ class FitDataTrigger(BaseTrigger):
             return True
 
 
+class ProviderTrigger(BaseTrigger):
+    """Wakes `deliver` when its provider may be asked again. The moment may move: it looks again and again."""
+
+    def __init__(self, account: str):
+        super().__init__()
+        self.account = account
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}.ProviderTrigger", {"account": self.account}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        while (wait_s := await asyncio.to_thread(self._find_wait)) > 0:
+            await asyncio.sleep(min(wait_s, DATA_LOOK_AGAIN_S))
+        yield TriggerEvent(None)
+
+    def _find_wait(self) -> float:
+        from retention.orchestration import cohort
+        from retention.store.database import connect
+
+        try:
+            return cohort.find_pause(connect(), self.account)
+        except (SQLAlchemyError, StoreError) as error:
+            log.warning("the database does not answer (%s); looking again", type(error).__name__)
+            return DATA_LOOK_AGAIN_S
+
+
 def is_anybody_waiting(states: dict[str, Any]) -> bool:
     """Whether one of these tasks (run -> task -> state) has yet to come to an end."""
     return any(state not in FINISHED for tasks in states.values() for state in tasks.values())

@@ -1,56 +1,229 @@
-"""The contract between delivery and a provider. Knows no provider and no database."""
+"""The contract between delivery and a provider, and what all providers that speak HTTP have in common.
+
+HttpProvider owns the order - build requests, ask for a turn, post, read the answers, halve what was refused as a whole -
+a provider is three translations and a name. Knows no database.
+"""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from retention.delivery.http import Answer, Client, Request, Turn
+from retention.delivery.sheets import Sheet, fill
+from retention.errors import AccountRefused
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Letter:
-    """One rendered message. `subject` and `html` are None on channels that have none."""
+    """One message, written: a sheet and what goes into its gaps."""
 
     message_id: int
     channel: str
     mode: str
     address: str
-    locale: str
-    text: str
-    subject: str | None = None
-    html: str | None = None
+    sheet: Sheet
+    values: tuple[str, ...] = ()
+
+    @property
+    def locale(self) -> str:
+        """The language it is written in."""
+        return self.sheet.locale
+
+    @property
+    def subject(self) -> str | None:
+        """The subject, None on channels that have none."""
+        return None if self.sheet.subject is None else fill(self.sheet.subject, self.values)
+
+    @property
+    def html(self) -> str | None:
+        """The HTML, None on channels that have none."""
+        return None if self.sheet.html is None else fill(self.sheet.html, self.values)
+
+    @property
+    def text(self) -> str:
+        """The plain text."""
+        return fill(self.sheet.text, self.values)
 
     def __repr__(self) -> str:  # never an address or a body in a log line
         return f"<Letter {self.message_id}>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Receipt:
-    """The provider's answer for one message: accepted under its id, or refused for good with a reason."""
+    """What became of one message at the hand-over.
+
+    `result`: "accepted" under the provider's id; "refused" for good; "later": nobody was accepted, the same may succeed
+    later; "unknown": it may have been accepted, and is never sent again; "withheld" before its request began. `reason`
+    is made of our words and the provider's codes, never of its sentences: they may quote an address. `suppress`: why the
+    address is not to be used again. `segments` are those of an accepted SMS.
+    """
 
     message_id: int
-    is_accepted: bool
+    result: Literal["accepted", "refused", "later", "unknown", "withheld"]
     provider_id: str | None = None
     reason: str | None = None
+    suppress: str | None = None
+    segments: int | None = None
+
+
+Receive = Callable[[Receipt], None]
+
+
+class Gate(Protocol):
+    """What stands between a provider's requests and the wire: rates, budgets and stops, shared by all workers."""
+
+    def ask_turn(self, costs: Sequence[int]) -> Turn:
+        """Leave for some of the requests that wait, the next ones first; for none when nothing is to go out any more."""
+
+    def note(self, answer: Answer) -> None:
+        """Hear of an answer: refusals for being too fast, failures, successes."""
+
+
+class OpenGate:
+    """Lets everything through at once."""
+
+    def ask_turn(self, costs: Sequence[int]) -> Turn:
+        """Leave for all."""
+        return Turn(len(costs))
+
+    def note(self, answer: Answer) -> None:
+        """Nothing to remember."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What we know of a message whose answer was lost: enough to find it again."""
+
+    message_id: int
+    batch_id: int
+    address: str
+    sending_at: float
+    """Epoch seconds."""
 
 
 class Provider(ABC):
-    """Takes letters. `name` is what outcomes say of who carried them."""
+    """Takes letters. `name` is what outcomes say of who carried them, `account` whose rates and budgets count."""
 
     name: str
+    account: str = ""
 
     @abstractmethod
-    def hand_over(self, letters: Sequence[Letter]) -> list[Receipt]:
-        """Give all letters of one batch to the provider, one receipt each.
+    def hand_over(self, letters: Sequence[Letter], gate: Gate, receive: Receive) -> None:
+        """Give all letters of one batch to the provider; `receive` hears of each letter as soon as its fate is known.
 
-        Raises RetryLater when certainly nobody was accepted, InDoubt when that can't be known, RequestRefused when
-        the whole request is bad.
+        Letters of which nothing was heard when this returns did not go out. Raises AccountRefused when the provider
+        wants nothing from this account at all: then nobody else went out. RetryLater, InDoubt and RequestRefused say the
+        same of all letters that nothing was heard of. After any other end those are in doubt.
         """
 
-    def look_up(self, message_ids: Sequence[int]) -> dict[int, Receipt | None]:
+    def look_up(self, letters: Sequence[Sent]) -> dict[int, Receipt | None]:
         """What the provider knows of these messages, after a hand-over whose answer was lost.
 
         A receipt where it is certain; None where it is certain that the message never arrived; no key where the
         provider can't tell: those stay in doubt until its events settle them.
         """
         return {}
+
+    def check(self) -> str:
+        """Ask the provider, sending nothing, whether it knows the account; one line. Raises AccountRefused, RetryLater."""
+        return f"{self.name} needs no account"
+
+    def close(self) -> None:
+        """Give back connections."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """The letters in one request; `cost` is what it takes of the account's rate."""
+
+    letters: tuple[Letter, ...]
+    cost: int = 1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An answer, understood. `split`: nobody was accepted because of somebody: halve it, down to the one who is."""
+
+    result: Literal["accepted", "refused", "later", "unknown", "split"]
+    provider_id: str | None = None
+    reason: str | None = None
+    suppress: str | None = None
+
+
+class HttpProvider(Provider):
+    """A provider behind an HTTP API. `at_once` requests are under way together at most."""
+
+    at_once = 1
+    timeout_s = 30.0
+
+    def __init__(self) -> None:
+        self.client = Client(at_once=self.at_once, timeout_s=self.timeout_s)
+
+    @abstractmethod
+    def build(self, letters: Sequence[Letter]) -> list[Request | Receipt]:
+        """The requests for these letters, a Call in `what` of each; a receipt where a letter can't go out at all."""
+
+    @abstractmethod
+    def read(self, answer: Answer, call: Call) -> Reading:
+        """What the answer means. Raises AccountRefused. A word it does not know is `unknown`, never an error."""
+
+    def hand_over(self, letters: Sequence[Letter], gate: Gate, receive: Receive) -> None:
+        """See Provider."""
+        waiting: list[Request] = []  # every request there ever was; the client takes them in this order
+        refusals: list[AccountRefused] = []
+
+        def queue(some: Sequence[Letter]) -> list[Request]:
+            built = self.build(some)
+            for it in built:
+                if isinstance(it, Receipt):
+                    receive(it)
+            requests = [it for it in built if isinstance(it, Request)]
+            waiting.extend(requests)
+            return requests
+
+        def hear(request: Request, answer: Answer) -> Sequence[Request]:
+            gate.note(answer)
+            call: Call = request.what
+            try:
+                reading = self.read(answer, call) if answer.fate == "answered" else _read_fate(answer)
+            except AccountRefused as error:
+                refusals.append(error)  # nobody was accepted, and the others would hear the same
+                return ()
+            if reading.result == "split" and len(call.letters) > 1:
+                half = math.ceil(len(call.letters) / 2)
+                return [*queue(call.letters[:half]), *queue(call.letters[half:])]
+            for letter in call.letters:
+                receive(self.make_receipt(letter, reading))
+            return ()
+
+        def ask(count: int) -> Turn:
+            return Turn(0, is_end=True) if refusals else gate.ask_turn([it.what.cost for it in waiting[-count:]])
+
+        self.client.exchange(queue(letters), hear, ask)
+        if refusals:
+            raise refusals[0]
+
+    def make_receipt(self, letter: Letter, reading: Reading) -> Receipt:
+        """The receipt of one letter of an answered request."""
+        result = "refused" if reading.result == "split" else reading.result
+        return Receipt(letter.message_id, result, reading.provider_id, reading.reason, reading.suppress)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
+
+def _read_fate(answer: Answer) -> Reading:
+    return Reading("later" if answer.fate == "unsent" else "unknown", reason=answer.error)
+
+
+def read_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a Retry-After header; None where there is none that can be read."""
+    try:
+        return max(0.0, min(float(headers["retry-after"]), 3600.0))
+    except (KeyError, ValueError):
+        return None

@@ -21,6 +21,7 @@ from retention.store.tables.decided import (
     messages,
     outbox,
     outcomes,
+    provider_accounts,
     stops,
 )
 from retention.store.tables.facts import (
@@ -80,6 +81,7 @@ __all__ = [
     "outbox",
     "outcomes",
     "products",
+    "provider_accounts",
     "quality_checks",
     "rejected_rows",
     "stops",

@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     ForeignKey,
     Index,
     Integer,
@@ -155,8 +156,8 @@ batches = Table(
     instant("done_at", nullable=True),
     Column("error", Text),
     UniqueConstraint("cohort_id", "step", "channel", "wave", "ordinal"),
-    # ready -> sending -> done ; sending -> ready (nobody was accepted) ; sending -> unknown -> done
-    # ready -> failed (it kept failing: visible, never sent)
+    # ready -> sending -> done ; sending -> ready (some may be tried again) ; sending -> unknown (some are in doubt) -> done
+    # ready -> failed (it kept failing: visible, never sent) -> ready (a person has mended the cause)
     one_of("state", ("ready", "sending", "unknown", "done", "failed")),
     comment="The unit that is handed to a provider: committed as `sending` before the call. Its members never change.",
 )
@@ -230,11 +231,13 @@ outcomes = Table(
     "outcomes",
     metadata,
     identity("outcome_id"),
-    Column("message_id", BigInteger, ForeignKey("messages.message_id"), nullable=False),
+    # No foreign key: a look-up and a row lock in messages for each row cost more than appending it.
+    Column("message_id", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
     Column("reason", Text),
     Column("provider", Text),
     Column("provider_id", Text),
+    Column("segments", SmallInteger),
     instant("occurred_at"),
     instant("recorded_at"),
     # A message is handed over once: accepted, withheld by us, or refused by the provider.
@@ -244,8 +247,10 @@ outcomes = Table(
         unique=True,
         postgresql_where=text("kind in ('accepted', 'withheld', 'refused')"),
     ),
+    # The answer to a hand-over was lost: never sent again. A later row of the kinds above settles it.
+    Index("uq_outcomes_unknown", "message_id", unique=True, postgresql_where=text("kind = 'unknown'")),
     Index("ix_outcomes_message_id", "message_id"),
-    comment="What happened to a message; append-only.",
+    comment="What happened to a message; append-only. segments are those of an accepted SMS.",
 )
 
 outbox = Table(
@@ -264,6 +269,23 @@ outbox = Table(
     Column("segments", SmallInteger),
     instant("accepted_at"),
     comment="What would have gone out, to look at. Behaves like a provider: a message id is accepted once.",
+)
+
+provider_accounts = Table(
+    "provider_accounts",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("channel", Text, nullable=False),
+    instant("next_at", nullable=True),
+    instant("blocked_until", nullable=True),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    instant("open_until", nullable=True),
+    Column("openings", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    Column("used_on", Date),
+    Column("used", Integer, nullable=False, server_default=text("0")),
+    comment="What all workers share about an account with a provider: the next free moment of its rate, its pauses "
+    "(asked for, or a circuit that opened after failures), the segments of the day. Instants by the database's clock.",
 )
 
 stops = Table(

@@ -1,0 +1,7 @@
+-- Coupons of these messages follow their fate: issued when accepted, given back when withheld or refused.
+update coupons
+set state = case when o.kind = 'accepted' then 'issued' else 'given_back' end, state_at = :now
+from messages m
+join outcomes o on o.message_id = m.message_id and o.kind in ('accepted', 'withheld', 'refused')
+where m.message_id = any(cast(:ids as bigint[]))
+  and coupons.coupon_id = m.coupon_id and coupons.step = m.step and coupons.state = 'reserved'

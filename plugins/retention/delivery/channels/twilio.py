@@ -1,0 +1,175 @@
+"""SMS by Twilio: POST Messages.json, one message a request. Source: Twilio's OpenAPI document, api v2010.
+
+The StatusCallback of each message carries its signed id: what Twilio says of it later finds its way back.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+import phonenumbers
+
+from retention.delivery.accounts import Account, Fields
+from retention.delivery.channels.base import Call, HttpProvider, Letter, Reading, Receipt, Sent
+from retention.delivery.http import Answer, Request
+from retention.delivery.segments import count_segments
+from retention.delivery.tokens import STATUS, Signer
+from retention.errors import AccountRefused, RetryLater
+
+BASE_URL = "https://api.twilio.com"
+
+DEAD = {
+    21211: "invalid", 21217: "invalid", 21219: "invalid", 21265: "invalid", 21421: "invalid", 21614: "not_mobile",
+    21610: "opted_out", 21216: "blocked",
+}  # fmt: skip
+"""Twilio's codes for a number that is not to be used again, and our word for it."""
+
+OURS = frozenset((20003, 20404, 20005, 21212, 21603, 21606, 21659, 21660, 21661, 21701, 21703, 21704))
+"""Codes about the account or the sender: every other message would hear the same."""
+
+BUSY = frozenset((14107, 20429, 21611))
+"""Codes that say: too much at once."""
+
+REGION = frozenset((21408, 21612, 21613))
+"""Codes for a place that the sender may not or can't reach: not the number's fault."""
+
+EXTRA = ("account_sid", "senders", "per_second", "segments_per_day", "max_segments")
+
+
+class TwilioProvider(HttpProvider):
+    """Carries SMS. `public_url` is where Twilio reports to: its address for status begins with it."""
+
+    name = "twilio"
+    at_once = 50
+    timeout_s = 30.0
+
+    def __init__(self, account: Account, *, signer: Signer, public_url: str):
+        fields = Fields(account)
+        login = fields.require("login", account.login, "It is the account SID (AC...) or an API key's SID (SK...).")
+        secret = fields.require("password", account.password, "It is the auth token or the API key's secret.")
+        sid = fields.take("account_sid") or login
+        if not str(sid).startswith("AC"):
+            fields.refuse("has no account.", 'With an API key as login, extra needs "account_sid": "AC...".')
+        self._senders = _read_senders(fields)
+        self.per_second = fields.take_number("per_second", 100.0, at_least=0.01)
+        self.segments_per_day = fields.take_number("segments_per_day", None, at_least=1)
+        self.max_segments = int(fields.take_number("max_segments", 6, at_least=1) or 0)
+        fields.finish(EXTRA)
+        super().__init__()
+        self._resource = f"{account.base_url or BASE_URL}/2010-04-01/Accounts/{sid}"
+        basic = b64encode(f"{login}:{secret}".encode()).decode()
+        self._headers = (f"Authorization: Basic {basic}", "Content-Type: application/x-www-form-urlencoded")
+        self._signer, self._public_url = signer, public_url.rstrip("/")
+        self.account = f"twilio:{account.conn_id}"
+
+    def build(self, letters: Sequence[Letter]) -> list[Request | Receipt]:
+        """One request a letter; a receipt for one that no sender may carry or that is longer than allowed."""
+        return [self._write(letter) for letter in letters]
+
+    def _write(self, letter: Letter) -> Request | Receipt:
+        text = letter.text
+        _, segments = count_segments(text)
+        if self.max_segments and segments > self.max_segments:
+            return Receipt(letter.message_id, "refused", reason=f"too_long {segments}")
+        sender = self._find_sender(letter.address)
+        if sender is None:
+            return Receipt(letter.message_id, "refused", reason="no_sender")
+        token = self._signer.sign(STATUS, letter.message_id)
+        form = {
+            "To": letter.address,
+            "MessagingServiceSid" if sender.startswith("MG") else "From": sender,
+            "Body": text,
+            "StatusCallback": f"{self._public_url}/events/twilio/{token}",
+        }
+        body = urlencode(form).encode()
+        return Request(f"{self._resource}/Messages.json", self._headers, body, Call((letter,), cost=segments))
+
+    def _find_sender(self, number: str) -> str | None:
+        if set(self._senders) == {"*"}:
+            return self._senders["*"]
+        try:
+            country = phonenumbers.region_code_for_number(phonenumbers.parse(number))
+        except phonenumbers.NumberParseException:
+            country = None
+        return self._senders.get(country or "*") or self._senders.get("*")
+
+    def read(self, answer: Answer, call: Call) -> Reading:
+        """201 took it; a 4xx with a code is about this number, or about the account."""
+        said = _load(answer.body)
+        if answer.status in (200, 201):
+            return Reading("accepted", str(said["sid"])) if said.get("sid") else Reading("unknown", reason="twilio no sid")
+        code = said.get("code") if isinstance(said.get("code"), int) else None
+        if answer.status == 429 or answer.status >= 500 or code in BUSY:
+            return Reading("later", reason=f"twilio {code or answer.status}")
+        if answer.status in (401, 403, 404) or code in OURS:
+            raise AccountRefused(
+                f"Twilio refuses the account or its sender ({code or answer.status}). Put right the Connection "
+                f"{self.account.partition(':')[2]}, then clear the task. https://www.twilio.com/docs/errors/{code or 20003}"
+            )
+        if answer.status < 400:
+            return Reading("unknown", reason=f"twilio {answer.status}")
+        dead = DEAD.get(code or 0)
+        word = dead or ("region" if code in REGION else "refused")
+        return Reading("refused", reason=f"{word} {code or answer.status}", suppress=dead)
+
+    def make_receipt(self, letter: Letter, reading: Reading) -> Receipt:
+        """With the segments that are paid."""
+        segments = count_segments(letter.text)[1] if reading.result == "accepted" else None
+        return Receipt(letter.message_id, reading.result, reading.provider_id, reading.reason, reading.suppress, segments)
+
+    def look_up(self, messages: Sequence[Sent]) -> dict[int, Receipt | None]:
+        """By the list of what went to the number since: certain of a single message that no other of ours can be."""
+        found: dict[int, Receipt | None] = {}
+        for it in messages:
+            since = datetime.fromtimestamp(it.sending_at, UTC) - timedelta(seconds=2)
+            query = urlencode({"To": it.address, "DateSent>": since.strftime("%Y-%m-%d"), "PageSize": 50})
+            answer = self.client.fetch(Request(f"{self._resource}/Messages.json?{query}", self._headers, method="GET"))
+            if answer.status != 200:
+                break
+            listed = [row for row in _load(answer.body).get("messages") or [] if _is_after(row, since)]
+            if len(listed) == 1 and listed[0].get("sid"):
+                found[it.message_id] = Receipt(it.message_id, "accepted", str(listed[0]["sid"]))
+        return found
+
+    def check(self) -> str:
+        """Whether Twilio knows the account."""
+        answer = self.client.fetch(Request(f"{self._resource}.json", self._headers, method="GET"))
+        if answer.status != 200:
+            if answer.status in (401, 403, 404):
+                raise AccountRefused(f"Twilio refuses the account ({answer.status}).")
+            raise RetryLater(f"Twilio did not answer as expected ({answer.status or answer.error}).")
+        return f"Twilio knows the account; it is {_load(answer.body).get('status', 'there')}."
+
+
+def _read_senders(fields: Fields) -> dict[str, str]:
+    remedy = 'Write {"CN": "MG...", "*": "+15005550006"}: a messaging service or a number by country, * for the rest.'
+    senders = fields.take("senders")
+    if not isinstance(senders, dict) or not senders:
+        fields.refuse('extra has no "senders".', remedy)
+        return {}
+    for country, sender in senders.items():
+        is_country = country == "*" or country in phonenumbers.SUPPORTED_REGIONS
+        if not is_country or not isinstance(sender, str) or not sender:
+            fields.refuse(f'extra "senders" has "{country}" in it.', remedy)
+    return dict(senders)
+
+
+def _is_after(row: dict[str, Any], since: datetime) -> bool:
+    try:
+        return parsedate_to_datetime(str(row.get("date_created"))) >= since
+    except (TypeError, ValueError):
+        return False
+
+
+def _load(body: bytes) -> dict[str, Any]:
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return data if isinstance(data, dict) else {}
