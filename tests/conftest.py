@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
+import importlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,48 +15,15 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 ROOT = Path(__file__).resolve().parents[1]
-os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost,::1")
 # Whichever test imports Airflow first: never with the settings of somebody's own Airflow.
 _airflow_home = tempfile.TemporaryDirectory(prefix="rt-airflow-")
 os.environ["AIRFLOW_HOME"] = _airflow_home.name
 
 
-def _is_here(host: object) -> bool:
-    if isinstance(host, bytes):
-        host = host.decode(errors="replace")
-    if host in (None, "", "localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(str(host).split("%")[0]).is_loopback
-    except ValueError:
-        return False
-
-
-class ReachedOut(AssertionError):
-    """A test tried to talk to an address that is not this machine."""
-
-
-def _guard(original):
-    def guarded(self, address, *rest):
-        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0]):
-            raise ReachedOut("a test tried to connect to an address other than loopback")
-        return original(self, address, *rest)
-
-    return guarded
-
-
-def _guarded_lookup(original):
-    def guarded(host, *rest, **options):
-        if not _is_here(host):
-            raise ReachedOut("a test tried to look up a host other than loopback")
-        return original(host, *rest, **options)
-
-    return guarded
-
-
-socket.socket.connect = _guard(socket.socket.connect)
-socket.socket.connect_ex = _guard(socket.socket.connect_ex)
-socket.getaddrinfo = _guarded_lookup(socket.getaddrinfo)
+# Under the name that it has in the processes that tests start, where PYTHONPATH brings it in before anything else.
+sys.path.append(str(ROOT / "tests" / "guard"))
+loopback_guard = importlib.import_module("loopback_guard")
+loopback_guard.install()
 
 
 @pytest.fixture(scope="session")

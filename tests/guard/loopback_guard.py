@@ -9,7 +9,6 @@ Out of reach: programs that are not Python (`git` is held to files), `python -I`
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Callable, MutableMapping
@@ -259,7 +258,10 @@ def _bind_pycurl(module: Any) -> None:
     import socket
     from urllib.parse import urlsplit
 
-    proxies = (module.PROXY, module.PRE_PROXY)
+    contacts = (module.URL, module.PROXY, module.PRE_PROXY)
+    ways_around = (module.RESOLVER_START_FUNCTION, module.DOH_URL, module.DNS_SERVERS, module.CONNECT_TO)
+    # A redirect leads to hosts that nobody sees before libcurl asks for them.
+    ways_around += (module.FOLLOWLOCATION,)
 
     def is_name_elsewhere(place: Any) -> bool:
         """Whether libcurl would have to ask a resolver for it: what is an address is refused when it opens a socket."""
@@ -282,7 +284,7 @@ def _bind_pycurl(module: Any) -> None:
             return handle
 
         def _arm(self) -> None:
-            self._open, self._proxies = None, {}
+            self._open, self._contacts = None, {}
             super().setopt(module.OPENSOCKETFUNCTION, self._open_here)
             super().setopt(module.RESOLVER_START_FUNCTION, self._may_look_up)
 
@@ -295,18 +297,17 @@ def _bind_pycurl(module: Any) -> None:
             return self._open(purpose, address) if self._open else socket.socket(family, kind, protocol)
 
         def _may_look_up(self) -> int:
-            places = [self.getinfo(module.EFFECTIVE_URL), *self._proxies.values()]
-            return int(any(is_name_elsewhere(place) for place in places if place))
+            return int(any(is_name_elsewhere(place) for place in self._contacts.values() if place))
 
         def setopt(self, option: int, value: Any, **options: Any) -> None:
             if option == module.OPENSOCKETFUNCTION:
                 self._open = value
-            elif option in (module.RESOLVER_START_FUNCTION, module.DOH_URL, module.DNS_SERVERS, module.CONNECT_TO):
+            elif option in ways_around and value:
                 raise ReachedOut("a test tried to give libcurl a way of its own to find hosts")
-            else:
+            elif option != module.RESOLVER_START_FUNCTION:
                 super().setopt(option, value, **options)
-                if option in proxies:
-                    self._proxies[option] = value
+                if option in contacts:
+                    self._contacts[option] = value
 
         def setopt_string(self, option: int, value: Any) -> None:
             self.setopt(option, value)
@@ -321,7 +322,7 @@ def _bind_pycurl(module: Any) -> None:
         def duphandle(self) -> Any:
             copy = super().duphandle()
             copy._arm()
-            copy._open, copy._proxies = self._open, dict(self._proxies)
+            copy._open, copy._contacts = self._open, dict(self._contacts)
             return copy
 
     module.Curl = Curl

@@ -11,7 +11,7 @@ try:
     import loopback_guard
 
     loopback_guard.install()
-except BaseException:
+except BaseException:  # noqa: BLE001
     # Python would go on without it.
     import traceback
 
