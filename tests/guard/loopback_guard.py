@@ -3,8 +3,8 @@
 Two layers. An audit hook, which nothing can remove, refuses what Python's own sockets do. What has sockets of its own in
 C - libcurl, libpq, libuv, chromium - is bound where Python enters it, when it is imported.
 
-Out of reach: programs that are not Python (`git` is held to files), `python -I`, `-E` and `-S`, and the sockets of polars
-(scan_* of an https address) and grpc.
+Out of reach: programs that are not Python (`git` is held to files, a browser to this machine), `python -I`, `-E` and
+`-S`, and the sockets of polars (scan_* of an https address) and grpc.
 """
 
 from __future__ import annotations
@@ -23,6 +23,16 @@ RESOLVERS = frozenset((53, 853, 5353))
 
 class ReachedOut(AssertionError):
     """A test tried to talk to an address that is not this machine."""
+
+
+refusals: list[str] = []
+"""What was refused in this process: a library may make another error of it, or none."""
+
+
+def refuse(what: str) -> None:
+    """Note it and raise ReachedOut."""
+    refusals.append(what)
+    raise ReachedOut(f"a test tried to {what}")
 
 
 def install() -> None:
@@ -85,9 +95,9 @@ def _check_address(address: Any, family: Any = None) -> None:
     if address is None or family in (getattr(socket, "AF_UNIX", None), getattr(socket, "AF_NETLINK", None)):
         return
     if not isinstance(address, tuple) or not is_here(address[0]):
-        raise ReachedOut("a test tried to reach an address other than loopback")
+        refuse("reach an address other than loopback")
     if len(address) > 1 and address[1] in RESOLVERS:
-        raise ReachedOut("a test tried to ask a resolver")
+        refuse("ask a resolver")
 
 
 def _check_socket(socket: Any, address: Any) -> None:
@@ -102,7 +112,7 @@ def _check_name(host: Any, *_: Any) -> None:
     if host == os.uname().nodename:
         # Software asks for its own machine by habit, and does without an answer.
         raise socket.gaierror(socket.EAI_NONAME, "a test does not look up its own machine")
-    raise ReachedOut("a test tried to look up a host other than loopback")
+    refuse("look up a host other than loopback")
 
 
 CHECKS: dict[str, Callable[..., None]] = {
@@ -216,11 +226,11 @@ def _bind_libpq(module: Any) -> None:
         said = read(conninfo)
         service = said.get("service") or os.environ.get("PGSERVICE")
         if service:
-            raise ReachedOut("a test tried to reach a database by the name of a service")
+            refuse("reach a database by the name of a service")
         for key, variable in (("host", "PGHOST"), ("hostaddr", "PGHOSTADDR")):
             for host in str(said.get(key) or os.environ.get(variable) or "").split(","):
                 if not host.startswith(("/", "@")) and not is_here(host):
-                    raise ReachedOut("a test tried to reach a database other than on loopback")
+                    refuse("reach a database other than on loopback")
         return (conninfo, *rest), options
 
     _wrap(module, name, prepare)
@@ -285,6 +295,7 @@ def _bind_pycurl(module: Any) -> None:
 
         def _arm(self) -> None:
             self._open, self._contacts = None, {}
+            super().setopt(module.PROXY, "")  # none from the environment
             super().setopt(module.OPENSOCKETFUNCTION, self._open_here)
             super().setopt(module.RESOLVER_START_FUNCTION, self._may_look_up)
 
@@ -297,14 +308,19 @@ def _bind_pycurl(module: Any) -> None:
             return self._open(purpose, address) if self._open else socket.socket(family, kind, protocol)
 
         def _may_look_up(self) -> int:
-            return int(any(is_name_elsewhere(place) for place in self._contacts.values() if place))
+            elsewhere = any(is_name_elsewhere(place) for place in self._contacts.values() if place)
+            if elsewhere:
+                refusals.append("look up a host other than loopback with libcurl")
+            return int(elsewhere)
 
         def setopt(self, option: int, value: Any, **options: Any) -> None:
             if option == module.OPENSOCKETFUNCTION:
                 self._open = value
             elif option in ways_around and value:
-                raise ReachedOut("a test tried to give libcurl a way of its own to find hosts")
+                refuse("give libcurl a way of its own to find hosts")
             elif option != module.RESOLVER_START_FUNCTION:
+                if option == module.PROXY:
+                    value = value or ""
                 super().setopt(option, value, **options)
                 if option in contacts:
                     self._contacts[option] = value
@@ -329,15 +345,15 @@ def _bind_pycurl(module: Any) -> None:
 
 
 def _bind_playwright(module: Any) -> None:
-    """Chromium finds no host but this machine."""
-    original = module.BrowserType.launch
-    rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE [::1]"
+    """Chromium asks a proxy for all but this machine, and there is none."""
+    flags = ["--proxy-server=127.0.0.1:1", "--proxy-bypass-list=localhost;127.0.0.1;[::1]"]
+    flags += ["--force-webrtc-ip-handling-policy=disable_non_proxied_udp"]
 
-    async def launch(self: Any, *arguments: Any, **options: Any) -> Any:
-        options["args"] = [*(options.get("args") or ()), rules]
-        return await original(self, *arguments, **options)
+    def prepare(*arguments: Any, **options: Any) -> Any:
+        return arguments, {**options, "args": [*(options.get("args") or ()), *flags]}
 
-    module.BrowserType.launch = launch
+    for name in ("launch", "launch_persistent_context"):
+        _wrap(module.BrowserType, name, prepare)
 
 
 BINDINGS: dict[str, Callable[[Any], None]] = {
@@ -349,5 +365,5 @@ BINDINGS: dict[str, Callable[[Any], None]] = {
     "psycopg2": _bind_libpq,
     "uvloop": _bind_uvloop,
     "pycurl": _bind_pycurl,
-    "playwright._impl._browser_type": _bind_playwright,
+    "playwright._impl.browser_type": _bind_playwright,
 }
