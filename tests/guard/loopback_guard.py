@@ -251,8 +251,10 @@ def _bind_uvloop(module: Any) -> None:
 
     def check_datagrams(factory: Any, local_addr: Any = None, remote_addr: Any = None, **options: Any) -> None:
         _check_address(remote_addr, options.get("family"))
-        if remote_addr is None and options.get("sock") is None:
-            # Whoever is bound to loopback reaches nothing else.
+        # Whoever is bound to loopback reaches nothing else.
+        if options.get("sock") is not None:
+            _check_socket(options["sock"], options["sock"].getsockname())
+        elif remote_addr is None:
             _check_address(local_addr or ("0.0.0.0",), options.get("family"))
 
     bind("create_connection", lambda factory, host=None, port=None, **_: _check_address((host, port)))

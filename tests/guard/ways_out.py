@@ -416,6 +416,18 @@ async def _send_unconnected() -> None:
     raise seen[0]
 
 
+async def _send_by_a_socket() -> None:
+    loop = asyncio.get_running_loop()
+    seen: list[BaseException] = []
+    loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    made.bind(("0.0.0.0", 0))
+    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, sock=made)
+    transport.sendto(b"x", (V4, 9))
+    raise seen[0]
+
+
 async def _connect_socket(host: str) -> None:
     made = socket.socket()
     made.setblocking(False)
@@ -445,6 +457,7 @@ _each_loop("stream_v6", lambda: _open_stream(V6))
 _each_loop("stream_by_name", lambda: _open_stream(NAME))
 _each_loop("datagram", lambda: _send_datagram(V4))
 _each_loop("datagram_unconnected", _send_unconnected)
+_each_loop("datagram_by_a_socket", _send_by_a_socket)
 _each_loop("sock_connect", lambda: _connect_socket(V4))
 _each_loop("sock_connect_by_name", lambda: _connect_socket(NAME))
 _each_loop("getaddrinfo", _look_up)
