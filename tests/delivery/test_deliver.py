@@ -128,7 +128,7 @@ def test_what_may_have_arrived_is_never_sent_again(world, planned):
         handled = {h.outcome: h.count for h in deliver(world, cohort_id, provider)}
     assert len(provider.reached) == len(set(provider.reached)) == 120
     assert handled == {"accepted": 70, "in_doubt": 50}
-    with pytest.raises(BooksOpen, match="greeting: 50 in doubt - wait for the provider's events"):
+    with pytest.raises(BooksOpen, match="greeting: 50 in doubt - .retention reconcile. settles"):
         cohort.plan(world.engine, cohort_id, "last_day", clock=lambda: AT + timedelta(days=6, hours=4))
         cohort.settle(world.engine, cohort_id, clock=lambda: AT)
 

@@ -14,10 +14,7 @@ judged as (
            case
                when :is_stopped then 'stopped'
                when p.customer_id in (select merged_id from customer_merges where undone_at is null) then 'merged'
-               when :exit_unsubscribed and exists (
-                   select from as_of.consents k
-                   where k.customer_id = p.customer_id and k.purpose = 'marketing' and not k.is_granted
-                     and k.occurred_at >= p.entered_at) then 'exited'
+               when :exit_unsubscribed and k.has_left then 'exited'
                when :exit_goal_met and (
                    :goal_event = 'order' and exists (
                        select from as_of.orders o
@@ -30,17 +27,19 @@ judged as (
                          and v.occurred_at >= p.entered_at
                          and v.occurred_at < p.entered_at + make_interval(secs => :goal_within_s))) then 'goal_met'
                when :now >= p.not_after then 'expired'
-               when r.reason in ('suppressed', 'no_consent') then r.reason
                when exists (
                    select from as_of.suppressions s
                    where s.channel = p.channel and s.address = p.address and s.is_suppressed) then 'suppressed'
+               -- Marketing needs a granted consent, transactional messages only the absence of a withdrawn one.
+               when not coalesce(k.is_granted, :purpose = 'transactional') then 'no_consent'
            end as reason
     from pending p
     left join lateral (
-        select r.reason from as_of.reach r
-        where r.customer_id = p.customer_id and r.channel = p.channel and r.purpose = :purpose
-        limit 1
-    ) as r on true
+        select bool_and(k.is_granted) filter (where k.channel = p.channel and k.purpose = :purpose) as is_granted,
+               bool_or(k.purpose = 'marketing' and not k.is_granted and k.occurred_at >= p.entered_at) as has_left
+        from as_of.consents k
+        where k.customer_id = p.customer_id
+    ) as k on true
 ),
 withheld as (
     insert into outcomes (message_id, kind, reason, occurred_at, recorded_at)

@@ -6,9 +6,12 @@ where e.cohort_id = :cohort_id
   and not exists (select from messages m where m.enrollment_id = e.enrollment_id and m.step = wanted.step)
 group by wanted.step
 union all
-select m.step, case b.state when 'unknown' then 'in doubt' when 'failed' then 'failed' else 'not delivered' end, count(*)
+select m.step,
+       case when u.message_id is not null then 'in doubt' when b.state = 'failed' then 'failed' else 'not delivered' end,
+       count(*)
 from messages m
 join batches b using (batch_id)
+left join outcomes u on u.message_id = m.message_id and u.kind = 'unknown'
 where m.cohort_id = :cohort_id
   and not exists (
       select from outcomes o where o.message_id = m.message_id and o.kind in ('accepted', 'withheld', 'refused'))

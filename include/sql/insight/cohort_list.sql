@@ -6,7 +6,7 @@ select c.cohort_id, c.cohort_at, c.mode, c.status, c.candidates,
 from cohorts c
 left join lateral (
     select sum(size) as sends, sum(size) filter (where state in ('ready', 'sending')) as waiting,
-           sum(size) filter (where state = 'unknown') as in_doubt, sum(size) filter (where state = 'failed') as failed
+           sum(in_doubt) as in_doubt, sum(size) filter (where state = 'failed') as failed
     from batches
     where batches.cohort_id = c.cohort_id
 ) as b on true

@@ -9,7 +9,7 @@ select c.journey, c.mode,
        max(b.error) as error
 from cohorts c
 left join lateral (
-    select sum(size) filter (where state = 'unknown') as in_doubt, sum(size) filter (where state = 'failed') as failed,
+    select sum(in_doubt) as in_doubt, sum(size) filter (where state = 'failed') as failed,
            max(error) filter (where state = 'failed') as error
     from batches where batches.cohort_id = c.cohort_id
 ) as b on true

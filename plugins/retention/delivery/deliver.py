@@ -181,7 +181,7 @@ class _Worker:
         facts_at = self.errand.facts_at or self.journey.due_at(self.step, self.cohort.cohort_at)
         look_as_of(conn, facts_at, zone=self.journey.timezone)
         letters, unwritten = [], []
-        for row in run(conn, "deliver/load_letters", ids=write_ids(wanted)):
+        for row in run(conn, "deliver/load_letters", ids=write_ids(wanted)).all():
             try:
                 letters.append(self.renderer.write(row, mode=self.cohort.mode))
             except RenderError as error:
@@ -253,6 +253,9 @@ class _Worker:
         if not is_counted:
             values["attempts"] = batches.c.attempts - 1
         final = [it for it in receipts if it.result != "later"]
+        lost = sum(it.result == "unknown" for it in final)
+        if lost:
+            values["in_doubt"] = batches.c.in_doubt + lost
         self._append(final, self.provider.name, now)
         self.conn.execute(update(batches).where(batches.c.batch_id == batch_id).values(**values))
         self.conn.commit()
@@ -271,8 +274,8 @@ class _Worker:
 
     def _end_state(self, batch_id: int) -> str:
         """Done, unless an earlier try left somebody in doubt."""
-        has_doubts = not self.is_first_try and run(self.conn, "deliver/has_doubts", batch_id=batch_id).scalar()
-        return "unknown" if has_doubts else "done"
+        has_doubts = select(batches.c.in_doubt > 0).where(batches.c.batch_id == batch_id)
+        return "unknown" if not self.is_first_try and self.conn.scalar(has_doubts) else "done"
 
     def _withhold(self, batch_id: int, now: datetime) -> list[tuple[int, str | None]]:
         """The last check at the send instant: consent, suppression, exits, expiry, kill switch, as they are now."""
@@ -291,7 +294,7 @@ class _Worker:
             goal_within_s=journey.goal.within.total_seconds() if journey.goal else 0,
             purpose=template.purpose,
         )
-        return [tuple(row) for row in judged]
+        return judged.all()
 
     def _append(self, receipts: Sequence[Receipt], provider: str | None, now: datetime) -> None:
         append_receipts(self.conn, receipts, provider, now)

@@ -14,7 +14,7 @@ from retention.store.tables import cohorts
 _REMEDIES = {
     "undecided": "clear the step's `plan`",
     "not delivered": "clear the step's `deliver`",
-    "in doubt": "wait for the provider's events; they are not sent again",
+    "in doubt": "`retention reconcile` settles what can be settled; they are not sent again",
     "failed": "see the batch's error in `retention status`, mend it, then clear the step's `deliver`",
 }
 

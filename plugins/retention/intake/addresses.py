@@ -52,6 +52,11 @@ def normalise_emails(given: pl.Series) -> pl.Series:
     return pl.select(pl.when(frame["is_plain"]).then(fast).otherwise(slow)).to_series().rename(given.name)
 
 
+def normalise_email(given: str) -> str | None:
+    """One address, as normalise_emails does it."""
+    return normalise_emails(pl.Series([given.strip()]))[0]
+
+
 @lru_cache(100_000)
 def _domain(domain: str) -> str | None:
     found = _email(f"a@{domain}")

@@ -40,7 +40,7 @@ class FactsOperator(BaseOperator):
             self.defer(trigger=FitDataTrigger(), method_name="execute")
         except ProviderPaused as paused:
             log.warning("%s. This task waits without a worker.", paused)
-            self.defer(trigger=ProviderTrigger(paused.account), method_name="execute")
+            self.defer(trigger=ProviderTrigger(paused.account, paused.wait_s), method_name="execute")
 
     def work(self, context: Any) -> Any:
         """The task itself, safe to begin anew."""

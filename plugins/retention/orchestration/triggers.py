@@ -20,6 +20,8 @@ LOOK_AGAIN_S = 2.0
 DATA_LOOK_AGAIN_S = 10.0
 """Data may be held for days, and every journey's tasks wait for them at once: seldom enough for the database."""
 
+BUDGET_LOOK_AGAIN_S = 600.0
+
 FINISHED = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
@@ -94,16 +96,21 @@ class FitDataTrigger(BaseTrigger):
 
 
 class ProviderTrigger(BaseTrigger):
-    """Wakes `deliver` when its provider may be asked again. The moment may move: it looks again and again."""
+    """Wakes `deliver` when its provider may be asked again. The moment may move: it looks again and again.
 
-    def __init__(self, account: str):
+    What no other worker knows of (a budget that is used up) is waited for `wait_s` seconds, ten minutes at most: a person
+    may have raised it."""
+
+    def __init__(self, account: str, wait_s: float):
         super().__init__()
-        self.account = account
+        self.account, self.wait_s = account, wait_s
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return f"{__name__}.ProviderTrigger", {"account": self.account}
+        return f"{__name__}.ProviderTrigger", {"account": self.account, "wait_s": self.wait_s}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        if not await asyncio.to_thread(self._find_wait):
+            await asyncio.sleep(min(self.wait_s, BUDGET_LOOK_AGAIN_S))
         while (wait_s := await asyncio.to_thread(self._find_wait)) > 0:
             await asyncio.sleep(min(wait_s, DATA_LOOK_AGAIN_S))
         yield TriggerEvent(None)

@@ -197,7 +197,7 @@ class HttpProvider(Provider):
                 half = math.ceil(len(call.letters) / 2)
                 return [*queue(call.letters[:half]), *queue(call.letters[half:])]
             for letter in call.letters:
-                receive(self.make_receipt(letter, reading))
+                receive(self.make_receipt(letter, reading, call))
             return ()
 
         def ask(count: int) -> Turn:
@@ -207,7 +207,7 @@ class HttpProvider(Provider):
         if refusals:
             raise refusals[0]
 
-    def make_receipt(self, letter: Letter, reading: Reading) -> Receipt:
+    def make_receipt(self, letter: Letter, reading: Reading, call: Call) -> Receipt:
         """The receipt of one letter of an answered request."""
         result = "refused" if reading.result == "split" else reading.result
         return Receipt(letter.message_id, result, reading.provider_id, reading.reason, reading.suppress)

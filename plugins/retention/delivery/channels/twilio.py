@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import orjson
 import phonenumbers
@@ -65,7 +65,8 @@ class TwilioProvider(HttpProvider):
         self._resource = f"{account.base_url or BASE_URL}/2010-04-01/Accounts/{sid}"
         basic = b64encode(f"{login}:{secret}".encode()).decode()
         self._headers = (f"Authorization: Basic {basic}", "Content-Type: application/x-www-form-urlencoded")
-        self._signer, self._public_url = signer, public_url.rstrip("/")
+        self._signer = signer
+        self._callback = quote_plus(f"{public_url.rstrip('/')}/events/twilio/")
         self.account = f"twilio:{account.conn_id}"
 
     def build(self, letters: Sequence[Letter]) -> list[Request | Receipt]:
@@ -81,13 +82,12 @@ class TwilioProvider(HttpProvider):
         if sender is None:
             return Receipt(letter.message_id, "refused", reason="no_sender")
         token = self._signer.sign(STATUS, letter.message_id)
-        form = {
-            "To": letter.address,
-            "MessagingServiceSid" if sender.startswith("MG") else "From": sender,
-            "Body": text,
-            "StatusCallback": f"{self._public_url}/events/twilio/{token}",
-        }
-        body = urlencode(form).encode()
+        # Written by hand, for speed: all but the number and the text is made of safe characters.
+        kind = "MessagingServiceSid" if sender.startswith("MG") else "From"
+        body = (
+            f"To={quote_plus(letter.address)}&{kind}={quote_plus(sender)}&StatusCallback={self._callback}{token}"
+            f"&Body={quote_plus(text)}"
+        ).encode()
         return Request(f"{self._resource}/Messages.json", self._headers, body, Call((letter,), cost=segments))
 
     def _find_sender(self, number: str) -> str | None:
@@ -118,9 +118,9 @@ class TwilioProvider(HttpProvider):
         word = dead or ("region" if code in REGION else "refused")
         return Reading("refused", reason=f"{word} {code or answer.status}", suppress=dead)
 
-    def make_receipt(self, letter: Letter, reading: Reading) -> Receipt:
+    def make_receipt(self, letter: Letter, reading: Reading, call: Call) -> Receipt:
         """With the segments that are paid."""
-        segments = count_segments(letter.text)[1] if reading.result == "accepted" else None
+        segments = call.cost if reading.result == "accepted" else None
         return Receipt(letter.message_id, reading.result, reading.provider_id, reading.reason, reading.suppress, segments)
 
     def look_up(self, messages: Sequence[Sent]) -> dict[int, Receipt | None]:

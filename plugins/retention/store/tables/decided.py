@@ -155,6 +155,8 @@ batches = Table(
     instant("sending_at", nullable=True),
     instant("done_at", nullable=True),
     Column("error", Text),
+    # Messages whose answer was lost and that nothing has settled: kept here, so that lists need not look at messages.
+    Column("in_doubt", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("cohort_id", "step", "channel", "wave", "ordinal"),
     # ready -> sending -> done ; sending -> ready (some may be tried again) ; sending -> unknown (some are in doubt) -> done
     # ready -> failed (it kept failing: visible, never sent) -> ready (a person has mended the cause)

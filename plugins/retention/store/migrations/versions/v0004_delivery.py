@@ -36,6 +36,7 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("kind = 'unknown'"),
     )
+    op.add_column("batches", sa.Column("in_doubt", sa.Integer(), server_default=sa.text("0"), nullable=False))
     # A look-up and a row lock in messages for every row that is appended cost more than the appending.
     op.drop_constraint("fk_outcomes_message_id", "outcomes", type_="foreignkey")
     # Batches that were in doubt as a whole: every message of theirs without an answer is.
@@ -46,4 +47,8 @@ def upgrade() -> None:
         " from messages m join batches b using (batch_id) where b.state = 'unknown' and not exists ("
         "     select from outcomes o where o.message_id = m.message_id"
         "       and o.kind in ('accepted', 'withheld', 'refused'))"
+    )
+    op.execute(
+        "update batches b set in_doubt = (select count(*) from messages m join outcomes u using (message_id)"
+        "    where m.batch_id = b.batch_id and u.kind = 'unknown') where b.state = 'unknown'"
     )

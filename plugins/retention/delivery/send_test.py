@@ -1,0 +1,93 @@
+"""One message of a step to one address, to look at where customers will: no coupon spent, nothing on record.
+
+The words are the step's; the person is invented or a customer whose name is borrowed. Suppressions hold here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from retention.delivery.channels.base import Letter, OpenGate, Provider, Receipt
+from retention.delivery.render import Renderer
+from retention.errors import DeliveryError, RetentionError
+from retention.journey.load import Version
+from retention.journey.models import Step
+from retention.store.queries import look_as_of
+
+TEST_CODE = "TESTCODE22"
+"""What stands where a coupon's code will: no shop takes it."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    message_id: int
+    customer_id: str
+    channel: str
+    address: str
+    locale: str
+    name: str | None
+    coupon_code: str | None
+    coupon_value: Any
+    coupon_valid_until: datetime | None
+
+
+def write_test(
+    conn: Connection,
+    version: Version,
+    step_id: str,
+    *,
+    channel: str,
+    address: str,
+    now: datetime,
+    locale: str | None = None,
+    customer_id: str | None = None,
+) -> Letter:
+    """The letter. Raises RetentionError for an unknown customer and an address that is suppressed, RenderError."""
+    journey, step = version.journey, version.journey.step(step_id)
+    look_as_of(conn, now, zone=journey.timezone)
+    is_suppressed = text("select is_suppressed from as_of.suppressions where channel = :channel and address = :address")
+    if conn.scalar(is_suppressed, {"channel": channel, "address": address}):
+        raise RetentionError("--to: this address is suppressed. Who complained or left is not written to, not even to test.")
+    name = "王小明" if (locale or journey.default_locale).startswith("zh") else "Alex"
+    if customer_id is not None:
+        found = text("select name, locale from as_of.customers where customer_id = :id")
+        row = conn.execute(found, {"id": customer_id}).first()
+        if row is None:
+            raise RetentionError(f'--customer "{customer_id}": nobody has this id.')
+        name, locale = row.name, locale or row.locale
+    coupon = _find_coupon(journey.steps, step)
+    row = _Row(
+        message_id=0,
+        customer_id=customer_id or "",
+        channel=channel,
+        address=address,
+        locale=locale or journey.default_locale,
+        name=name,
+        coupon_code=TEST_CODE if coupon else None,
+        coupon_value=coupon.value if coupon else None,
+        coupon_valid_until=journey.coupon_valid_until(coupon, now) if coupon else None,
+    )
+    return Renderer(version, step_id).write(row, mode="test")
+
+
+def send_test(provider: Provider, letter: Letter) -> Receipt:
+    """Hand the letter over. Raises DeliveryError when the provider did not take it."""
+    receipts: list[Receipt] = []
+    provider.hand_over([letter], OpenGate(), receipts.append)
+    if not receipts or receipts[0].result != "accepted":
+        result, reason = (receipts[0].result, receipts[0].reason) if receipts else ("later", "no answer")
+        raise DeliveryError(f"{provider.name} did not take it: {result} ({reason}).")
+    return receipts[0]
+
+
+def _find_coupon(steps: Sequence[Step], step: Step) -> Any:
+    """The step's coupon, or the one that an earlier step gave and this one speaks of."""
+    if step.coupon:
+        return step.coupon
+    earlier = [it for it in steps if it.coupon and it.at.offset < step.at.offset]
+    return earlier[-1].coupon if earlier else None
