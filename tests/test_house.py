@@ -22,7 +22,18 @@ MAY_IMPORT = {
     "web": {"errors", "journey", "store", "intake", "audience", "delivery", "insight", "orchestration"},
     "console": set(),
     "bench": {"errors", "console", "journey", "store", "intake", "audience", "delivery", "insight", "orchestration"},
-    "cli": {"bench", "console", "errors", "journey", "store", "intake", "audience", "delivery", "insight", "orchestration"},
+    "cli": {
+        "bench",
+        "console",
+        "errors",
+        "journey",
+        "store",
+        "intake",
+        "audience",
+        "delivery",
+        "insight",
+        "orchestration",
+    },
     "plugin": {"errors", "journey", "store", "audience", "delivery", "insight", "orchestration", "web"},
 }
 MAY_USE_AIRFLOW = re.compile(r"plugins/retention/(orchestration/|plugin\.py|web/auth\.py)|dags/")

@@ -229,6 +229,8 @@ class Connection(asyncio.Protocol):
 
     def _say_next(self) -> None:
         text, is_last = self._row.popleft()
+        if self._transport.is_closing():
+            return
         self._transport.write(text)
         if is_last:
             self._transport.close()
