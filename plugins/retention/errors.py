@@ -36,7 +36,7 @@ class RetentionError(Exception):
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One mistake in a file: `where` is `path:line`, `what` names the value, `remedy` is what to do."""
+    """One mistake: `path` and `line` say where (line 0: it is in no file), `what` names the value, `remedy` what to do."""
 
     path: str
     line: int
@@ -44,7 +44,8 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.path}:{self.line}: {self.what}"
+        place = f"{self.path}:{self.line}" if self.line else self.path
+        text = f"{place}: {self.what}"
         return f"{text} {self.remedy}" if self.remedy else text
 
 

@@ -89,7 +89,8 @@ def _template(name: str, hello: str) -> dict[str, str]:
 
 def make_version() -> Version:
     """The journey: one e-mail that a provider can fill, one that has to be rendered for each person, one SMS."""
-    sms = "{{ shop.name }}: hello {{ customer.name }}, our new tea is here: {{ shop.website }} Reply STOP to opt out"
+    # One segment in every language: a rate counts segments.
+    sms = "Yunxiu: hello {{ customer.name }}, our new tea is here: {{ shop.website }} Reply STOP to opt out"
     return load_version(
         {
             "journeys/bench.yaml": _JOURNEY,

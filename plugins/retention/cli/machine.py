@@ -68,3 +68,18 @@ def up() -> None:
     from retention.orchestration.local import up as start
 
     raise typer.Exit(start())
+
+
+@app.command()
+def bench(
+    customers: Annotated[int, typer.Option(min=1000, help="How many customers get an e-mail.")] = 100_000,
+    sms: Annotated[int, typer.Option(min=100, help="How many of them get an SMS.")] = 20_000,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes, like mapped tasks.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Measure deliveries on this machine, beside the tutorials' loop and the raw limits. Reaches nobody."""
+    from retention.bench.report import describe
+    from retention.bench.run import Wanted, run_bench
+
+    found = run_bench(Wanted(customers, sms, workers), lambda line: None if as_json else say(line))
+    dump(found) if as_json else say(*describe(found))

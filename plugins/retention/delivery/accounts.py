@@ -64,7 +64,7 @@ def read_account(channel: str) -> Account | None:
     except (ValueError, TypeError, AttributeError):
         # The text holds a secret: it is not quoted.
         remedy = 'Write JSON: {"conn_type": "sendgrid", "password": "...", "extra": {"from_email": "..."}}.'
-        raise ConfigError([Problem(variable, 1, "is no Connection.", remedy)]) from None
+        raise ConfigError([Problem(variable, 0, "is no Connection.", remedy)]) from None
 
 
 def _parse_json(conn_id: str, text: str) -> Account:
@@ -132,7 +132,7 @@ class Fields:
 
     def refuse(self, what: str, remedy: str) -> None:
         """Note a mistake."""
-        self._problems.append(Problem(f"Connection {self._account.conn_id}", 1, what, remedy))
+        self._problems.append(Problem(f"Connection {self._account.conn_id}", 0, what, remedy))
 
     def finish(self, known: tuple[str, ...]) -> None:
         """Raises ConfigError with every mistake, unknown keys among them."""

@@ -37,7 +37,7 @@ def choose_provider(
         used = conn.scalar(select(provider_accounts.c.account).where(provider_accounts.c.channel == channel).limit(1))
     if used:
         remedy = f'Bring it back, or say that nobody is to be reached: a Connection {conn_id_of(channel)} of type "outbox".'
-        raise ConfigError([Problem(f"Connection {conn_id_of(channel)}", 1, f"is gone; {used} used it.", remedy)])
+        raise ConfigError([Problem(f"Connection {conn_id_of(channel)}", 0, f"is gone; {used} used it.", remedy)])
     return OutboxProvider(engine, clock)
 
 
@@ -46,7 +46,7 @@ def open_provider(channel: str, account: Account) -> HttpProvider:
     known = PROVIDERS[channel]
     if account.provider not in known:
         what = f'has the type "{account.provider}", which does not carry {channel}.'
-        raise ConfigError([Problem(f"Connection {account.conn_id}", 1, what, f"Types: {', '.join(known)}, outbox.")])
+        raise ConfigError([Problem(f"Connection {account.conn_id}", 0, what, f"Types: {', '.join(known)}, outbox.")])
     return known[account.provider](account, signer=read_signer(), public_url=read_public_url())
 
 
@@ -57,5 +57,5 @@ def read_public_url() -> str:
     if not url.startswith("https://") and not is_here:
         what = "is no https address." if url else "is not set."
         remedy = "It is where links in messages lead and providers report to: https://hello.shop.example.com."
-        raise ConfigError([Problem("RETENTION_PUBLIC_URL", 1, what, remedy)])
+        raise ConfigError([Problem("RETENTION_PUBLIC_URL", 0, what, remedy)])
     return url

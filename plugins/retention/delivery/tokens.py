@@ -49,5 +49,5 @@ def read_signer() -> Signer:
     if not keys or min(map(len, keys)) < _ENOUGH:
         what = f"is shorter than {_ENOUGH} characters." if keys else "is not set."
         remedy = "It signs the ids in links and callbacks; make one with: openssl rand -hex 32"
-        raise ConfigError([Problem("RETENTION_SIGNING_KEY", 1, what, remedy)])
+        raise ConfigError([Problem("RETENTION_SIGNING_KEY", 0, what, remedy)])
     return Signer(keys)
