@@ -94,6 +94,13 @@ def connect(stub):
     return socket.create_connection(("127.0.0.1", stub.port), timeout=5)
 
 
+def wait_until(is_so):
+    until = time.monotonic() + 5
+    while not is_so():
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.02)
+
+
 def read_to_end(line):
     data = b""
     while part := line.recv(65536):
@@ -326,7 +333,10 @@ def test_pipelined_requests_are_answered_in_their_order(stub):
             last = write_request(headers="Connection: close\r\n")
             line.sendall(write_request() + ask + write_request() + last + write_request())
             assert re.findall(rb"HTTP/1.1 (\d+)", read_to_end(line)) == [b"201", b"404", b"201", b"201"]
-    assert stub.fetch_record()["sms"] == 6
+        with connect(stub) as line:
+            line.sendall(write_request() + b"this is no request\r\n\r\n")
+            assert re.findall(rb"HTTP/1.1 (\d+)", read_to_end(line)) == [b"201", b"400"]
+    assert stub.fetch_record()["sms"] == 8
 
 
 def test_a_request_in_crumbs_and_in_chunks(stub):
@@ -475,23 +485,26 @@ def test_a_body_is_cut_at_its_head_or_in_its_middle(stub):
     assert stub.fetch_record()["accepted"] == 0
 
 
+def test_who_hangs_before_the_body_reads_none_of_it(stub):
+    stub.set_faults(hang_before=1)
+    with connect(stub) as line:
+        line.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            line.sendall(write_request(b"x" * 29_000_000))
+
+
 @pytest.mark.parametrize("kind", ["hang_before", "accept_then_hang"])
 def test_who_hung_is_forgotten_when_the_client_goes(stub, kind):
     stub.set_faults(**{kind: 1})
     folder = Path(f"/proc/{stub.pid}/fd")
-    before = len(list(folder.iterdir()))
     lines = [connect(stub) for _ in range(10)]
     for line in lines:
         line.sendall(write_request())
-    while stub.fetch_record()["faults"].get(kind) != 10:
-        time.sleep(0.01)
-    assert len(list(folder.iterdir())) >= before + 10
+    wait_until(lambda: stub.fetch_record()["faults"].get(kind) == 10)
+    during = len(list(folder.iterdir()))
     for line in lines:
         line.close()
-    until = time.monotonic() + 3
-    while len(list(folder.iterdir())) > before:
-        assert time.monotonic() < until, "the lines are still open"
-        time.sleep(0.05)
+    wait_until(lambda: len(list(folder.iterdir())) <= during - 10)
 
 
 def test_faults_are_drawn_by_weight_and_seed(stub, web):
@@ -637,10 +650,7 @@ def test_it_goes_with_whoever_started_it():
     with parent:
         pid = int(parent.stdout.readline())
         parent.kill()
-    until = time.monotonic() + 5
-    while is_alive(pid):
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    wait_until(lambda: not is_alive(pid))
 
 
 def test_it_stops_when_told_and_says_one_line():

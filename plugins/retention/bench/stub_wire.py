@@ -122,11 +122,8 @@ class Connection(asyncio.Protocol):
             self._fault = faults.draw()
             if self._fault in BEFORE:
                 return self._strike_before(self._fault)
-        length = int(self._headers.get(b"content-length", b"0"))
-        if length > MAX_BODY:
-            self._size = length
         if self._headers.get(b"expect", b"").lower() == b"100-continue":
-            if length > MAX_BODY:
+            if self._is_provider and int(self._headers.get(b"content-length", b"0")) > MAX_BODY:
                 self._end(_write(self._provider().say_too_large(), is_last=True))
             elif not self._row:
                 self._transport.write(_CONTINUE)
