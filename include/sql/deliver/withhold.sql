@@ -9,6 +9,23 @@ with pending as (
           select from outcomes o
           where o.message_id = m.message_id and o.kind in ('accepted', 'withheld', 'refused', 'unknown'))
 ),
+latest as (
+    -- as_of.consents, of these people alone: through the view everybody's would be sorted for each batch.
+    select distinct on (k.customer_id, k.channel, k.purpose)
+           k.customer_id, k.is_granted, k.channel = p.channel and k.purpose = :purpose as is_ours,
+           k.purpose = 'marketing' and not k.is_granted and k.occurred_at >= p.entered_at as is_leaving
+    from pending p
+    -- offset 0 keeps it a look-up of each person, whatever the planner thinks of the table's size
+    cross join lateral (select c.* from consents c where c.customer_id = p.customer_id offset 0) as k
+    where k.occurred_at <= :now and k.recorded_at <= :now
+    order by k.customer_id, k.channel, k.purpose, k.occurred_at desc, k.consent_id desc
+),
+said as (
+    -- Whether they agree on this channel for this purpose (null: never said), and whether they left since they entered.
+    select customer_id, bool_or(is_granted) filter (where is_ours) as is_granted, bool_or(is_leaving) as has_left
+    from latest
+    group by customer_id
+),
 judged as (
     select p.*,
            case
@@ -34,12 +51,7 @@ judged as (
                when not coalesce(k.is_granted, :purpose = 'transactional') then 'no_consent'
            end as reason
     from pending p
-    left join lateral (
-        select bool_and(k.is_granted) filter (where k.channel = p.channel and k.purpose = :purpose) as is_granted,
-               bool_or(k.purpose = 'marketing' and not k.is_granted and k.occurred_at >= p.entered_at) as has_left
-        from as_of.consents k
-        where k.customer_id = p.customer_id
-    ) as k on true
+    left join said k using (customer_id)
 ),
 withheld as (
     insert into outcomes (message_id, kind, reason, occurred_at, recorded_at)

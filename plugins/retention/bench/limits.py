@@ -67,7 +67,9 @@ def _measure_http(channel: str, letters: list[Letter]) -> dict[str, float]:
 def _load(engine: Engine, cohort_id: int, step: str) -> list:
     with engine.connect() as conn:
         look_as_of(conn, NOON)
-        wanted = text("select message_id from messages where cohort_id = :cohort and step = :step and decision = 'send' limit :n")
+        wanted = text(
+            "select message_id from messages where cohort_id = :cohort and step = :step and decision = 'send' limit :n"
+        )
         ids = conn.scalars(wanted, {"cohort": cohort_id, "step": step, "n": SAMPLE}).all()
         return run(conn, "deliver/load_letters", ids=list(ids)).all()
 
@@ -82,7 +84,9 @@ def _insert_select(engine: Engine, cohort_id: int, step: str) -> float:
         conn.execute(text(_TWIN.format(table="messages")))
         for key, table in _KEYS.items():
             conn.execute(text(f"alter table twin_messages add foreign key ({key}) references {table}"))
-        insert = f"insert into twin_messages ({columns}) select {columns} from messages where cohort_id = :c and step = :s"
+        insert = (
+            f"insert into twin_messages ({columns}) select {columns} from messages where cohort_id = :c and step = :s"
+        )
         began = time.perf_counter()
         count = conn.execute(text(insert), {"c": cohort_id, "s": step}).rowcount
         took = time.perf_counter() - began

@@ -21,17 +21,25 @@ def send_emails(engine: Engine, stub_url: str, count: int) -> float:
 
     frame = _read(engine, "email", count)
     part = make_version().templates["bench/filled"].parts["email", "en"]
-    subject, html, plain = (Template(source.replace("customer.name", "name")) for source in (part.subject, part.html, part.text))
+    subject, html, plain = (
+        Template(source.replace("customer.name", "name")) for source in (part.subject, part.html, part.text)
+    )
     shop = {"name": "Yunxiu", "website": "https://shop.example.com"}
     client = SendGridAPIClient("SG.bench", host=stub_url)
     began = time.perf_counter()
     for row in frame.itertuples():
         values = {"name": row.name, "shop": shop}
-        message = Mail("news@example.com", row.address, subject.render(values), Content("text/plain", plain.render(values)))
+        message = Mail(
+            "news@example.com", row.address, subject.render(values), Content("text/plain", plain.render(values))
+        )
         message.add_content(Content("text/html", html.render(values)))
         answer = client.send(message)
         with engine.begin() as conn:
-            said = {"customer_id": row.customer_id, "channel": "email", "provider_id": answer.headers.get("X-Message-Id")}
+            said = {
+                "customer_id": row.customer_id,
+                "channel": "email",
+                "provider_id": answer.headers.get("X-Message-Id"),
+            }
             conn.execute(_NOTE, said)
     return len(frame) / (time.perf_counter() - began)
 

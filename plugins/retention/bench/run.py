@@ -201,5 +201,3 @@ def _accounts(stub_url: str, sms_per_second: float | None = None):  # noqa: ANN2
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-
-

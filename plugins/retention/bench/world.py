@@ -51,7 +51,7 @@ steps:
 """
 
 _PARAGRAPH = (
-    "<p style=\"margin:0 0 14px;font-size:16px;line-height:1.75\">Thank you for being with us. This week's letter has a "
+    '<p style="margin:0 0 14px;font-size:16px;line-height:1.75">Thank you for being with us. This week\'s letter has a '
     "short word on how to keep ceramic glaze bright, which tea goes with cold evenings, and what is new on our shelves."
     "</p>\n"
 )
@@ -157,5 +157,3 @@ def _analyze(engine: Engine) -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         for table in ("customers", "consents", "enrollments"):
             conn.execute(text(f"analyze {table}"))
-
-

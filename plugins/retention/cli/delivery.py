@@ -34,7 +34,11 @@ def providers(as_json: AsJson = False) -> None:
     for channel in BATCH_SIZES:
         account = read_account(channel)
         if account is None or account.provider == "outbox":
-            said = f"no AIRFLOW_CONN_{conn_id_of(channel).upper()} here: nobody is reached" if not account else "nobody is reached"
+            said = (
+                f"no AIRFLOW_CONN_{conn_id_of(channel).upper()} here: nobody is reached"
+                if not account
+                else "nobody is reached"
+            )
             rows.append((channel, "outbox", "ok", said))
             continue
         try:
@@ -56,9 +60,13 @@ def providers(as_json: AsJson = False) -> None:
 def send_test(
     journey: JourneyName,
     step: Annotated[str, typer.Argument(help="The step's id.")],
-    to: Annotated[str, typer.Option("--to", help="The one address: an e-mail address, or a number like +8613800000000.")],
+    to: Annotated[
+        str, typer.Option("--to", help="The one address: an e-mail address, or a number like +8613800000000.")
+    ],
     locale: Annotated[str | None, typer.Option("--locale", help="zh-CN, en, ...; default: the journey's.")] = None,
-    customer: Annotated[str | None, typer.Option("--customer", help="Borrow this customer's name and language.")] = None,
+    customer: Annotated[
+        str | None, typer.Option("--customer", help="Borrow this customer's name and language.")
+    ] = None,
 ) -> None:
     """Send one rendered message of a step to one address. Spends no coupon and leaves nothing on record."""
     from retention.delivery.accounts import read_account
@@ -70,7 +78,9 @@ def send_test(
     version = find_version(journey)
     wanted = next((it for it in version.journey.steps if it.id == step), None)
     if wanted is None:
-        fail(f'step "{step}": {journey} has none of this name. Steps: {", ".join(it.id for it in version.journey.steps)}.')
+        fail(
+            f'step "{step}": {journey} has none of this name. Steps: {", ".join(it.id for it in version.journey.steps)}.'
+        )
     channel = "email" if "@" in to else "sms"
     if channel not in wanted.send.order:
         fail(f"--to: this is an address for {channel}; {step} goes out on {', '.join(wanted.send.order)}.")
@@ -90,14 +100,19 @@ def send_test(
         return
     with closing(open_provider(channel, account)) as provider:
         receipt = hand_over(provider, letter)
-    say(f"{account.provider} took it, as {receipt.provider_id}. No coupon was spent; the code {letter.values[1] or '-'} is invented.")
+    say(
+        f"{account.provider} took it, as {receipt.provider_id}. No coupon was spent; the code {letter.values[1] or '-'} is invented."
+    )
 
 
 @app.command()
 def reconcile(
     cohort: Annotated[int | None, typer.Option("--cohort", help="Only this cohort.")] = None,
     close: Annotated[
-        bool, typer.Option("--close", help="Record what nothing settles as unaccounted, so that books can close. Never sends.")
+        bool,
+        typer.Option(
+            "--close", help="Record what nothing settles as unaccounted, so that books can close. Never sends."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -119,7 +134,10 @@ def reconcile(
     if as_json:
         dump(done.as_dict())
         return
-    say(f"settled: {done.by_events} by events, {done.by_asking} by asking" + (f", {done.closed} closed" if close else ""))
+    say(
+        f"settled: {done.by_events} by events, {done.by_asking} by asking"
+        + (f", {done.closed} closed" if close else "")
+    )
     for trouble in done.troubles:
         say(f"could not ask: {trouble}")
     if done.left:

@@ -36,7 +36,9 @@ def choose_provider(
     with engine.connect() as conn:
         used = conn.scalar(select(provider_accounts.c.account).where(provider_accounts.c.channel == channel).limit(1))
     if used:
-        remedy = f'Bring it back, or say that nobody is to be reached: a Connection {conn_id_of(channel)} of type "outbox".'
+        remedy = (
+            f'Bring it back, or say that nobody is to be reached: a Connection {conn_id_of(channel)} of type "outbox".'
+        )
         raise ConfigError([Problem(f"Connection {conn_id_of(channel)}", 0, f"is gone; {used} used it.", remedy)])
     return OutboxProvider(engine, clock)
 

@@ -28,7 +28,7 @@ REPORTED = ("processed", "deferred", "sent", "delivered", "undelivered", "bounce
 SETTLES_AFTER = timedelta(minutes=5)
 """How old a doubt is before its provider is asked: it has to have had time to list what it took."""
 
-ASKED_AT_ONCE = 50
+ASKED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)

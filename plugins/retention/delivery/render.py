@@ -53,7 +53,7 @@ class Renderer:
         self._sheets: dict[tuple, Sheet] = {}
         self._days: dict[tuple[datetime, str], str] = {}
 
-    def write(self, row: Row, *, mode: str) -> Letter:
+    def write(self, row: Row, *, mode: str, batch_id: int = 0) -> Letter:
         """One letter. Raises RenderError, which names the template and no person."""
         locale, parts, is_personal = self._parts(row.channel, row.locale)
         name = " ".join((row.name or "").split())
@@ -66,7 +66,7 @@ class Renderer:
             sheet = self._sheets.get(key)
             if sheet is None:
                 sheet = self._sheets[key] = self._render(row, locale, parts, values, is_own=False)
-        return Letter(row.message_id, row.channel, mode, row.address, sheet, values)
+        return Letter(row.message_id, row.channel, mode, row.address, sheet, values, batch_id)
 
     def _render(
         self, row: Row, locale: str, parts: dict[str, Template], values: tuple[str, ...], *, is_own: bool
@@ -128,5 +128,3 @@ def format_day(day: date, locale: str) -> str:
         return format_skeleton("MMMMd", day, locale=locale.replace("-", "_"))
     except (UnknownLocaleError, ValueError):
         return day.isoformat()
-
-

@@ -52,7 +52,9 @@ def write_test(
     look_as_of(conn, now, zone=journey.timezone)
     is_suppressed = text("select is_suppressed from as_of.suppressions where channel = :channel and address = :address")
     if conn.scalar(is_suppressed, {"channel": channel, "address": address}):
-        raise RetentionError("--to: this address is suppressed. Who complained or left is not written to, not even to test.")
+        raise RetentionError(
+            "--to: this address is suppressed. Who complained or left is not written to, not even to test."
+        )
     name = "王小明" if (locale or journey.default_locale).startswith("zh") else "Alex"
     if customer_id is not None:
         found = text("select name, locale from as_of.customers where customer_id = :id")

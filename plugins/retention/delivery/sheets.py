@@ -23,6 +23,7 @@ PERSONAL = ("customer.name", "coupon.code", "coupon.valid_until")
 _PLAIN_FILTERS = ("default", "trim")
 """Filters that leave a value alone which is there: values have no blanks at their ends."""
 
+_SPECIAL = re.compile("[&<>\"']").search
 _MARK = re.compile("\ue000([0-9])([th])\ue001")
 
 Piece = str | tuple[int, bool]
@@ -52,9 +53,14 @@ class Sheet:
 def fill(pieces: Sequence[Piece], values: Sequence[str]) -> str:
     """The text with the values of PERSONAL in its gaps, escaped where it is HTML."""
     return "".join(
-        piece if isinstance(piece, str) else str(escape(values[piece[0]])) if piece[1] else values[piece[0]]
+        piece if isinstance(piece, str) else in_html(values[piece[0]]) if piece[1] else values[piece[0]]
         for piece in pieces
     )
+
+
+def in_html(value: str) -> str:
+    """The value as HTML; most names have nothing to escape."""
+    return str(escape(value)) if _SPECIAL(value) else value
 
 
 def mark(pieces: Sequence[Piece], marks: Mapping[tuple[int, bool], str]) -> str:

@@ -10,15 +10,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from retention.delivery.http import Answer, Client, Request, Turn
 from retention.delivery.sheets import Sheet, fill
 from retention.errors import AccountRefused
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(NamedTuple):
     """One message, written: a sheet and what goes into its gaps."""
 
     message_id: int
@@ -27,6 +26,7 @@ class Letter:
     address: str
     sheet: Sheet
     values: tuple[str, ...] = ()
+    batch_id: int = 0
 
     @property
     def locale(self) -> str:
@@ -52,8 +52,7 @@ class Letter:
         return f"<Letter {self.message_id}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of one message at the hand-over.
 
     `result`: "accepted" under the provider's id; "refused" for good; "later": nobody was accepted, the same may succeed
@@ -110,6 +109,8 @@ class Provider(ABC):
 
     name: str
     account: str = ""
+    knows_all = False
+    """Whether a look-up is certain of every message, at once."""
 
     @abstractmethod
     def hand_over(self, letters: Sequence[Letter], gate: Gate, receive: Receive) -> None:

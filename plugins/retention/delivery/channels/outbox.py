@@ -18,6 +18,7 @@ class OutboxProvider(Provider):
     """Carries every channel. Like a real provider it commits by itself, before the caller hears of it."""
 
     name = "outbox"
+    knows_all = True
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]):
         self._engine = engine

@@ -13,12 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from markupsafe import escape
 
 from retention.delivery.accounts import Account, Fields
 from retention.delivery.channels.base import Call, HttpProvider, Letter, Reading, Receipt, Sent
 from retention.delivery.http import Answer, Request
-from retention.delivery.sheets import mark
+from retention.delivery.sheets import in_html, mark
 from retention.delivery.tokens import UNSUBSCRIBE, Signer
 from retention.errors import AccountRefused, RetryLater
 
@@ -68,7 +67,9 @@ class SendGridProvider(HttpProvider):
                 length = sum(len(piece) for part in (sheet.subject, sheet.html, sheet.text) for piece in part or ())
                 (own if _fits(length, letter, room) else single).append(letter)
             else:
-                (shared[id(letter.sheet)] if _fits(3 * sum(map(len, letter.values)), letter, room) else single).append(letter)
+                (shared[id(letter.sheet)] if _fits(3 * sum(map(len, letter.values)), letter, room) else single).append(
+                    letter
+                )
         groups = [*shared.values(), *([own] if own else [])]
         requests = [self._write(part) for group in groups for part in _cut(group)]
         return [*requests, *(self._write([letter], is_filled=True) for letter in single)]
@@ -107,7 +108,11 @@ class SendGridProvider(HttpProvider):
     def _write_person(self, letter: Letter, gaps: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         person: dict[str, Any] = {
             "to": [{"email": letter.address}],
-            "custom_args": {"retention_message": str(letter.message_id), "retention_mode": letter.mode},
+            "custom_args": {
+                "retention_message": str(letter.message_id),
+                "retention_batch": str(letter.batch_id),
+                "retention_mode": letter.mode,
+            },
         }
         if letter.sheet.is_own and gaps:
             filled = (letter.subject, letter.text, letter.html)
@@ -115,7 +120,7 @@ class SendGridProvider(HttpProvider):
         elif gaps:
             values = letter.values
             person["substitutions"] = {
-                name: str(escape(values[gap[0]])) if gap[1] else values[gap[0]] for name, gap in gaps
+                name: in_html(values[gap[0]]) if gap[1] else values[gap[0]] for name, gap in gaps
             }
         if letter.sheet.is_marketing:
             token = self._signer.sign(UNSUBSCRIBE, letter.message_id)
@@ -148,14 +153,19 @@ class SendGridProvider(HttpProvider):
     def look_up(self, messages: Sequence[Sent]) -> dict[int, Receipt | None]:
         """By the Email Activity API, where the account has it: certain of what it finds, silent of the rest."""
         found: dict[int, Receipt | None] = {}
+        by_batch: dict[int, dict[str, Sent]] = defaultdict(dict)
         for it in messages:
-            query = quote(f"(unique_args['retention_message']=\"{it.message_id}\")", safe="")
-            answer = self.client.fetch(Request(f"{self._url}/v3/messages?limit=1&query={query}", self._headers, method="GET"))
+            by_batch[it.batch_id][it.address.lower()] = it  # nobody is twice in a batch
+        for batch_id, people in by_batch.items():
+            query = quote(f"(unique_args['retention_batch']=\"{batch_id}\")", safe="")
+            url = f"{self._url}/v3/messages?limit={MAX_PEOPLE}&query={query}"
+            answer = self.client.fetch(Request(url, self._headers, method="GET"))
             if answer.status != 200:
                 break  # not part of this account's plan, or too many questions: its events have to tell
-            listed = _load(answer.body).get("messages") or []
-            if listed and listed[0].get("msg_id"):
-                found[it.message_id] = Receipt(it.message_id, "accepted", str(listed[0]["msg_id"]))
+            for row in _load(answer.body).get("messages") or []:
+                it = people.get(str(row.get("to_email")).lower())
+                if it and row.get("msg_id"):
+                    found[it.message_id] = Receipt(it.message_id, "accepted", str(row["msg_id"]).partition(".")[0])
         return found
 
     def check(self) -> str:
@@ -177,7 +187,7 @@ def _fits(characters: int, letter: Letter, room: int) -> bool:
     sheet = letter.sheet
     if sheet.is_own:
         return sum(len((value or "").encode()) for value in (letter.subject, letter.text, letter.html)) <= room
-    values = [str(escape(letter.values[n])) if is_html else letter.values[n] for n, is_html in sheet.gaps()]
+    values = [in_html(letter.values[n]) if is_html else letter.values[n] for n, is_html in sheet.gaps()]
     return sum(len(value.encode()) for value in values) <= room
 
 
@@ -202,4 +212,3 @@ def _load(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return data if isinstance(data, dict) else {}
-

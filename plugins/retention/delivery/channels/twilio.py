@@ -103,7 +103,9 @@ class TwilioProvider(HttpProvider):
         """201 took it; a 4xx with a code is about this number, or about the account."""
         said = _load(answer.body)
         if answer.status in (200, 201):
-            return Reading("accepted", str(said["sid"])) if said.get("sid") else Reading("unknown", reason="twilio no sid")
+            return (
+                Reading("accepted", str(said["sid"])) if said.get("sid") else Reading("unknown", reason="twilio no sid")
+            )
         code = said.get("code") if isinstance(said.get("code"), int) else None
         if answer.status == 429 or answer.status >= 500 or code in BUSY:
             return Reading("later", reason=f"twilio {code or answer.status}")
@@ -121,21 +123,30 @@ class TwilioProvider(HttpProvider):
     def make_receipt(self, letter: Letter, reading: Reading, call: Call) -> Receipt:
         """With the segments that are paid."""
         segments = call.cost if reading.result == "accepted" else None
-        return Receipt(letter.message_id, reading.result, reading.provider_id, reading.reason, reading.suppress, segments)
+        return Receipt(
+            letter.message_id, reading.result, reading.provider_id, reading.reason, reading.suppress, segments
+        )
 
     def look_up(self, messages: Sequence[Sent]) -> dict[int, Receipt | None]:
         """By the list of what went to the number since: certain of a single message that no other of ours can be."""
         found: dict[int, Receipt | None] = {}
-        for it in messages:
-            since = datetime.fromtimestamp(it.sending_at, UTC) - timedelta(seconds=2)
-            query = urlencode({"To": it.address, "DateSent>": since.strftime("%Y-%m-%d"), "PageSize": 50})
-            answer = self.client.fetch(Request(f"{self._resource}/Messages.json?{query}", self._headers, method="GET"))
-            if answer.status != 200:
-                break
-            listed = [row for row in _load(answer.body).get("messages") or [] if _is_after(row, since)]
-            if len(listed) == 1 and listed[0].get("sid"):
-                found[it.message_id] = Receipt(it.message_id, "accepted", str(listed[0]["sid"]))
+
+        def hear(request: Request, answer: Answer) -> tuple[()]:
+            it, since = request.what
+            listed = _load(answer.body).get("messages") if answer.status == 200 else None
+            after = [row for row in listed or [] if _is_after(row, since)]
+            if len(after) == 1 and after[0].get("sid"):
+                found[it.message_id] = Receipt(it.message_id, "accepted", str(after[0]["sid"]))
+            return ()
+
+        self.client.exchange([self._ask_about(it) for it in messages], hear)
         return found
+
+    def _ask_about(self, it: Sent) -> Request:
+        since = datetime.fromtimestamp(it.sending_at, UTC) - timedelta(seconds=2)
+        query = urlencode({"To": it.address, "DateSent>": since.strftime("%Y-%m-%d"), "PageSize": 50})
+        url = f"{self._resource}/Messages.json?{query}"
+        return Request(url, self._headers, method="GET", what=(it, since))
 
     def check(self) -> str:
         """Whether Twilio knows the account."""

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     Date,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     Numeric,
@@ -232,7 +233,7 @@ messages = Table(
 outcomes = Table(
     "outcomes",
     metadata,
-    identity("outcome_id"),
+    Column("outcome_id", BigInteger, Identity(always=True), nullable=False),
     # No foreign key: a look-up and a row lock in messages for each row cost more than appending it.
     Column("message_id", BigInteger, nullable=False),
     Column("kind", Text, nullable=False),
@@ -251,7 +252,8 @@ outcomes = Table(
     ),
     # The answer to a hand-over was lost: never sent again. A later row of the kinds above settles it.
     Index("uq_outcomes_unknown", "message_id", unique=True, postgresql_where=text("kind = 'unknown'")),
-    Index("ix_outcomes_message_id", "message_id"),
+    # By message first: one index fewer to keep than with an index of its own for that.
+    PrimaryKeyConstraint("message_id", "outcome_id"),
     comment="What happened to a message; append-only. segments are those of an accepted SMS.",
 )
 

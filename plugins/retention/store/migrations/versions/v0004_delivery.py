@@ -39,6 +39,9 @@ def upgrade() -> None:
     op.add_column("batches", sa.Column("in_doubt", sa.Integer(), server_default=sa.text("0"), nullable=False))
     # A look-up and a row lock in messages for every row that is appended cost more than the appending.
     op.drop_constraint("fk_outcomes_message_id", "outcomes", type_="foreignkey")
+    op.drop_index("ix_outcomes_message_id", "outcomes")
+    op.drop_constraint("pk_outcomes", "outcomes", type_="primary")
+    op.create_primary_key("pk_outcomes", "outcomes", ["message_id", "outcome_id"])
     # Batches that were in doubt as a whole: every message of theirs without an answer is.
     op.execute(
         "insert into outcomes (message_id, kind, reason, occurred_at, recorded_at)"
