@@ -3,7 +3,7 @@ PYTHON ?=
 # Extra arguments for pytest: make test ARGS="tests/store -x"
 ARGS ?=
 
-.PHONY: help install run test soak bench-load check lock reset clean
+.PHONY: help install run test soak bench bench-load check lock reset clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -23,6 +23,9 @@ test: .venv/.installed  ## every test, short seeds, under ten minutes on two cor
 # much it does from its marker: `soak` ones run here alone, the rest of the suite does not run again.
 soak: .venv/.installed  ## the long versions: random kills, many worlds, long replays (an hour or more)
 	@.venv/bin/python -m pytest -m soak --durations=0 -rA $(ARGS)
+
+bench: .venv/.installed  ## what deliveries cost: a million e-mails beside the tutorials' loop and the raw limits (15 minutes)
+	@.venv/bin/retention bench --customers 1000000 $(ARGS)
 
 bench-load: .venv/.installed  ## how long loads take beside a bare COPY of the same files (three minutes, 5 GB of disk)
 	@.venv/bin/python benchmarks/load.py $(ARGS)
