@@ -32,18 +32,18 @@ from retention.store.migrate import migrate
 
 Progress = Callable[[str], None]
 
-NAIVE_SAMPLE = 400
 LIMITED_PER_S = 100
 LIMITED_COUNT = 1500
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to measure. `sms`: how many SMS; the e-mail steps go to all customers."""
+    """What to measure. `sms`: how many SMS; the e-mail steps go to all customers. `naive`: how many by the loop."""
 
     customers: int = 100_000
     sms: int = 20_000
     workers: int = 2
+    naive: int = 400
     has_limit: bool = True
 
 
@@ -90,7 +90,7 @@ def _measure(
 
     def look_beside() -> None:
         on_progress(f"{step}: the loop of the tutorials, and the raw parts")
-        naively.append(send_naively(engine, stub.url, NAIVE_SAMPLE))
+        naively.append(send_naively(engine, stub.url, wanted.naive))
         parts.append(limits.measure(engine, cohort, step, channel))
 
     look_beside()
