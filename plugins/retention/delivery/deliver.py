@@ -297,7 +297,7 @@ class _Worker:
         return judged.all()
 
     def _append(self, receipts: Sequence[Receipt], provider: str | None, now: datetime) -> None:
-        append_receipts(self.conn, receipts, provider, now)
+        append_receipts(self.conn, receipts, provider, now, is_locked=True)
         self._settle_coupons([it.message_id for it in receipts], now)
 
     def _settle_coupons(self, ids: list[int], now: datetime) -> None:

@@ -12,14 +12,17 @@ from retention.delivery.channels.base import Receipt
 from retention.store.queries import run
 
 
-def append_receipts(conn: Connection, receipts: Sequence[Receipt], provider: str | None, now: datetime) -> None:
+def append_receipts(
+    conn: Connection, receipts: Sequence[Receipt], provider: str | None, now: datetime, *, is_locked: bool = False
+) -> None:
     """Append one outcome a receipt, and what it says of its address; one that is there already stays as it is.
 
-    Receipts of messages that may be handed over later leave no outcome."""
+    Receipts of messages that may be handed over later leave no outcome. `is_locked`: the caller holds the batch, and none
+    of these had an answer; then one that has is an error."""
     alike: dict[str | None, list[int]] = defaultdict(list)
     others: list[Receipt] = []
     for receipt in receipts:
-        if receipt.result == "accepted" and receipt.reason is None and receipt.segments is None:
+        if is_locked and receipt.result == "accepted" and receipt.reason is None and receipt.segments is None:
             alike[receipt.provider_id].append(receipt.message_id)
         elif receipt.result != "later":
             others.append(receipt)

@@ -56,7 +56,7 @@ class Renderer:
     def write(self, row: Row, *, mode: str, batch_id: int = 0) -> Letter:
         """One letter. Raises RenderError, which names the template and no person."""
         locale, parts, is_personal = self._parts(row.channel, row.locale)
-        name = " ".join((row.name or "").split())
+        name = " ".join(row.name.split()) if row.name else ""
         day = self._write_day(row, locale) if row.coupon_code else ""
         values = (name, row.coupon_code or "", day)
         if is_personal or self._each_person:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hmac
 import os
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
+from hashlib import blake2b, sha256
 
 from retention.errors import ConfigError, Problem
 
@@ -18,6 +19,7 @@ UNSUBSCRIBE = "u"
 """Ends what its receiver agreed to."""
 
 _BYTES = 15
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _ENOUGH = 32
 
 
@@ -25,7 +27,7 @@ class Signer:
     """Makes and reads tokens. The first key signs; all of them are believed, so that a key can be replaced."""
 
     def __init__(self, keys: tuple[str, ...]):
-        self._keys = [key.encode() for key in keys]
+        self._keys = [sha256(key.encode()).digest() for key in keys]
 
     def sign(self, kind: str, message_id: int) -> str:
         """A token for a message: letters, digits, `-`, `_` and one dot."""
@@ -40,7 +42,9 @@ class Signer:
 
 
 def _digest(key: bytes, said: str) -> str:
-    return urlsafe_b64encode(hmac.digest(key, said.encode(), "sha256")[:_BYTES]).decode()
+    """Keyed BLAKE2 (RFC 7693): a MAC by design, and a third of the cost of HMAC for texts this short."""
+    mac = blake2b(said.encode(), key=key, digest_size=_BYTES).digest()
+    return b2a_base64(mac, newline=False).translate(_URL_SAFE).decode()
 
 
 def read_signer() -> Signer:
