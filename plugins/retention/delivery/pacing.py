@@ -78,7 +78,7 @@ class SharedGate:
         budget = getattr(provider, "segments_per_day", None)
         self._budget = int(budget) if budget else None
         self._failures, self._error = 0, ""
-        self._has_failed = False
+        self._has_failed = self._is_trial = False
         self._looked_at = float("-inf")
         self.is_stopped = self.is_down = False
         with engine.begin() as conn:
@@ -87,7 +87,7 @@ class SharedGate:
 
     def enter(self) -> None:
         """Ask before a batch. Waits out a short pause; raises ProviderPaused for a long one."""
-        self.is_stopped = self.is_down = False
+        self.is_stopped = self.is_down = self._is_trial = False
         while True:
             seen = self._look()
             if (seen["blocked_s"] or 0) > 0:
@@ -101,7 +101,7 @@ class SharedGate:
             if seen["open_s"] > 0:
                 raise self._pause(seen["open_s"], f"it keeps failing ({seen['error']})")
             if self._write("pacing/try_account", seconds=TRIAL_S).first():
-                self._has_failed = True
+                self._has_failed = self._is_trial = True
                 return  # it is us who try
 
     def leave(self) -> None:
@@ -130,6 +130,8 @@ class SharedGate:
             self.is_down = True
             self._write("pacing/note_wait", seconds=1.0 if wait_s is None else wait_s, error="429: too many requests")
         elif answer.fate != "answered" or answer.status >= 500:
+            if self.is_down:
+                return  # said already: what was under way with it says nothing new
             self._failures += 1
             self._error = answer.error or f"status {answer.status}"
             if self._failures >= OPENS_AT:
@@ -159,7 +161,8 @@ class SharedGate:
     def _note_failures(self) -> None:
         opened = self._write(
             "pacing/note_failures",
-            failures=self._failures, error=self._error, limit=OPENS_AT, shortest=SHORTEST_S, longest=LONGEST_S,
+            failures=self._failures, error=self._error, is_trial=self._is_trial,
+            limit=OPENS_AT, shortest=SHORTEST_S, longest=LONGEST_S,
         ).scalar()  # fmt: skip
         self._failures = 0
         self.is_down = self.is_down or (opened or 0) > 0
