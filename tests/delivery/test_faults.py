@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -257,6 +257,9 @@ def survive_restarts(battle, channel, count, seed, times):
                 time.sleep(draw.uniform(0.1, 0.9))
                 fall_over(server, Path(folder) / "postgres" / "data")
                 it.kills["POSTGRES"] += 1
+                for process in running:  # what the provider answered is written down as soon as the server is back
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(5)
                 it.end(running)
             it.engine.dispose()
             it.fire(rounds=0)

@@ -24,7 +24,7 @@ from (
     from messages m join enrollments e using (enrollment_id)
     where e.customer_id in (select customer_id from ids)
     union all
-    select o.occurred_at, e.mode, e.journey, o.kind, m.step, m.channel, o.reason, 3, o.outcome_id
+    select o.occurred_at, e.mode, e.journey, case o.kind when 'unknown' then 'in doubt' else o.kind end, m.step, m.channel, o.reason, 3, o.outcome_id
     from outcomes o join messages m using (message_id) join enrollments e using (enrollment_id)
     where e.customer_id in (select customer_id from ids)
     union all

@@ -202,7 +202,7 @@ def explain(
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """How the journeys stand: cohorts, what is in doubt or failed, what is stopped, what comes next."""
-    from retention.insight.status import fetch_status, fetch_stops
+    from retention.insight.status import fetch_pauses, fetch_status, fetch_stops
     from retention.intake.quality import find_hold
     from retention.orchestration.outlook import look_ahead
 
@@ -210,6 +210,7 @@ def status(as_json: AsJson = False) -> None:
     workspace = read_workspace()
     with engine.connect() as conn:
         rows, standing, data_hold = fetch_status(conn), fetch_stops(conn), find_hold(conn)
+        pauses = fetch_pauses(conn)
     ahead = {name: look_ahead(engine, version, read_clock()) for name, version in sorted(workspace.versions.items())}
     if as_json:
         dump(
@@ -217,6 +218,7 @@ def status(as_json: AsJson = False) -> None:
                 "journeys": rows,
                 "stops": standing,
                 "data_hold": data_hold,
+                "pauses": pauses,
                 "ahead": ahead,
                 "problems": [str(p) for p in workspace.problems],
             }
@@ -230,6 +232,8 @@ def status(as_json: AsJson = False) -> None:
         )
     if data_hold:
         say(f"HELD: {data_hold}")
+    for pause in pauses:
+        say(f"PAUSED: {pause['account']} for {pause['wait_s']:.0f} s more: {pause['error']}. It goes on by itself.")
     columns = ["journey", "mode", "open", "held", "settled", "last cohort (Asia/Shanghai)", "in doubt", "failed"]
     say(
         table(

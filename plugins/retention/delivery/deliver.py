@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from retention.delivery.channels.base import Letter, Provider, Receipt, Sent
 from retention.delivery.pacing import open_gate
@@ -31,6 +32,9 @@ MAX_ATTEMPTS = 5
 
 BUSY_WAIT_S = 60
 """How long to wait for batches that another worker is sending right now."""
+
+LATE_S = 60
+"""How long to try to write down a provider's answers when the database has gone away."""
 
 RETRY_WAITS_S = (0.5, 1, 2, 4, 8)
 """Between tries of the same batch."""
@@ -128,7 +132,8 @@ class _Worker:
         clock: Callable[[], datetime],
         refuse: Callable[[Connection], None],
     ):
-        self.conn, self.errand, self.provider, self.clock, self.refuse = conn, errand, provider, clock, refuse
+        self.conn, self.engine, self.errand, self.provider = conn, engine, errand, provider
+        self.clock, self.refuse = clock, refuse
         self.journey = errand.version.journey
         self.step = self.journey.step(errand.step_id)
         self.cohort = fetch_cohort(conn, errand.cohort_id)
@@ -253,13 +258,40 @@ class _Worker:
         if not is_counted:
             values["attempts"] = batches.c.attempts - 1
         final = [it for it in receipts if it.result != "later"]
+        try:
+            self._write(batch_id, final, values, now)
+        except DBAPIError as error:
+            if not error.connection_invalidated or not any(it.result == "accepted" for it in final):
+                raise
+            self._write_late(batch_id, final, now)
+            raise
+        return state
+
+    def _write(self, batch_id: int, final: Sequence[Receipt], values: dict[str, Any], now: datetime) -> None:
         lost = sum(it.result == "unknown" for it in final)
         if lost:
             values["in_doubt"] = batches.c.in_doubt + lost
         self._append(final, self.provider.name, now)
         self.conn.execute(update(batches).where(batches.c.batch_id == batch_id).values(**values))
         self.conn.commit()
-        return state
+
+    def _write_late(self, batch_id: int, final: Sequence[Receipt], now: datetime) -> None:
+        """The database went away after the provider had answered. What it said must not be lost: keep trying for a while.
+
+        The lock is gone, somebody else may have found the batch by now: answers settle what he put down as in doubt, and
+        the batch itself is left to whoever has it."""
+        give_up_at = time.monotonic() + LATE_S
+        while time.monotonic() < give_up_at:
+            time.sleep(0.5)
+            try:
+                with self.engine.begin() as conn:
+                    append_receipts(conn, final, self.provider.name, now)
+                    if self.step.coupon:
+                        run(conn, "deliver/settle_coupons", ids=[it.message_id for it in final], now=now)
+                    run(conn, "deliver/close_batches", now=now)
+                return
+            except DBAPIError:
+                continue
 
     def _find_out(self, batch_id: int) -> str:
         """What became of a batch whose sender died; its new state: ready, unknown or done."""

@@ -25,6 +25,11 @@ def fetch_stops(conn: Connection) -> list[dict]:
     return [dict(row) for row in conn.execute(standing.order_by(stops.c.stopped_at)).mappings()]
 
 
+def fetch_pauses(conn: Connection) -> list[dict]:
+    """Providers to which nothing goes right now: account, channel, error, until_at, wait_s."""
+    return [dict(row) for row in run(conn, "pacing/list_pauses").mappings()]
+
+
 def stop_sending(conn: Connection, journey: str | None, *, reason: str, actor: str, now: datetime) -> bool:
     """Hold back everything of a journey (None: of all) from the next request on. False if it was stopped already."""
     made = conn.execute(

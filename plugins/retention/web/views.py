@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from retention.insight import figures
 from retention.insight.figures import Grid, StepFigures
-from retention.insight.status import fetch_status, fetch_stops
+from retention.insight.status import fetch_pauses, fetch_status, fetch_stops
 from retention.intake import quality
 from retention.journey.load import load_version
 from retention.journey.models import Journey, Step
@@ -59,7 +59,7 @@ def view_journeys(engine: Engine, include: Path, now: datetime, readable: set[st
     sheets, problems = lay_out(include, engine)
     with snapshot(engine) as conn:
         status, stops = fetch_status(conn), fetch_stops(conn)
-        holds = quality.fetch_holds(conn)
+        holds, pauses = quality.fetch_holds(conn), fetch_pauses(conn)
     names = sorted(readable & (set(sheets) | {row["journey"] for row in status}))
     stopped = {stop["journey"]: stop for stop in stops}
     return {
@@ -77,6 +77,7 @@ def view_journeys(engine: Engine, include: Path, now: datetime, readable: set[st
         ],
         "stop_of_all": stopped.get(None),
         "holds": len(holds),
+        "pauses": pauses,
         "problems": len(problems),
     }  # fmt: skip
 
