@@ -6,12 +6,13 @@ import asyncio
 import json
 import logging
 import os
-import signal
+import subprocess
+import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -20,6 +21,7 @@ import time_machine
 from retention.bench.stub import start_stub
 from tests.world import World, shanghai
 
+ROOT = Path(__file__).resolve().parents[2]
 JOURNEY = "birthday_care"
 COHORT = shanghai("2026-12-07 06:00")
 GREETING = shanghai("2026-12-07 10:01")
@@ -348,31 +350,35 @@ def test_a_connection_that_is_wrong_says_all_that_is_wrong(field, at_greeting, m
     field.check_once()
 
 
-def kill_in_mid_send(field, only: str, enough: int) -> int:
-    """Work in a process of its own and kill it once the providers took so many; how many they took in the end."""
-    from airflow import settings
+WORKER = """
+import sys
+from datetime import datetime
+from retention.orchestration import cohort
+from retention.store.database import connect
+cohort.deliver(connect(), int(sys.argv[1]), "greeting", sys.argv[2], clock=lambda: datetime.fromisoformat(sys.argv[3]))
+"""
 
-    field.world.engine.dispose()
-    settings.engine.dispose()
-    child = os.fork()
-    if not child:
-        try:
-            field.work(only=only)
-        finally:
-            os._exit(0)
+
+def kill_in_mid_send(field, channel: str, enough: int) -> int:
+    """What the deliver task does, in a process that is killed once so many were taken; how many were in the end."""
+    [(cohort_id,)] = field.world.rows("select cohort_id from cohorts")
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(cohort_id), channel, GREETING.isoformat()],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
+    )
     deadline = time.monotonic() + 60
     while len(field.read_record()) < enough:
-        assert time.monotonic() < deadline, "it never began"
+        assert worker.poll() is None and time.monotonic() < deadline, "it never began"
         time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    worker.kill()
+    worker.wait()
     time.sleep(0.3)
     return len(field.read_record())
 
 
 def test_a_task_killed_in_mid_send_and_cleared_delivers_the_rest_and_nobody_twice(field, at_greeting):
     field.connect(per_second=20)
-    taken = kill_in_mid_send(field, "greeting.deliver_sms", 8)
+    taken = kill_in_mid_send(field, "sms", 8)
     assert 8 <= taken < 50
     field.connect()
     field.clear(*DELIVER)

@@ -51,7 +51,7 @@ def _measure_http(channel: str, letters: list[Letter]) -> dict[str, float]:
     def post() -> None:
         answered = []
 
-        def hear(request, answer):  # noqa: ANN001, ANN202
+        def hear(request, answer):
             answered.append(answer.status)
             return ()
 
@@ -111,7 +111,7 @@ def _copy(engine: Engine, ids: list[int]) -> float:
     return len(ids) / took
 
 
-def _batched(letters: list[Letter], size: int):  # noqa: ANN202
+def _batched(letters: list[Letter], size: int):
     iterator = iter(letters)
     while batch := list(islice(iterator, size)):
         yield batch

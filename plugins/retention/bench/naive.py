@@ -52,7 +52,7 @@ def send_sms(engine: Engine, stub_url: str, count: int) -> float:
     class Here(TwilioHttpClient):
         """The SDK's own client, at another address."""
 
-        def request(self, method: str, url: str, **rest):  # noqa: ANN003, ANN201
+        def request(self, method: str, url: str, **rest):
             return super().request(method, url.replace("https://api.twilio.com", stub_url), **rest)
 
     frame = _read(engine, "phone", count)
@@ -68,7 +68,7 @@ def send_sms(engine: Engine, stub_url: str, count: int) -> float:
     return len(frame) / (time.perf_counter() - began)
 
 
-def _read(engine: Engine, column: str, count: int):  # noqa: ANN202
+def _read(engine: Engine, column: str, count: int):
     import pandas
 
     with engine.begin() as conn:

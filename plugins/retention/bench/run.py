@@ -180,7 +180,7 @@ def _compare(stub: Stub, messages: int, step: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _accounts(stub_url: str, sms_per_second: float | None = None):  # noqa: ANN202
+def _accounts(stub_url: str, sms_per_second: float | None = None):
     """The accounts of this run, in the environment that the workers inherit; nothing but this machine can be reached."""
     email = {"conn_type": "sendgrid", "password": "SG.bench", "host": stub_url}
     sms = {"conn_type": "twilio", "login": "AC" + "a" * 32, "password": "bench", "host": stub_url}

@@ -6,7 +6,6 @@ No address in it reaches anybody: e-mails are at example.com, numbers are the on
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import Engine, text
 

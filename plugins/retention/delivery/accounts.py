@@ -72,7 +72,7 @@ def _parse_json(conn_id: str, text: str) -> Account:
     extra = data.get("extra") or {}
     return make_account(
         conn_id,
-        conn_type=data["conn_type"] if "conn_type" in data else "",
+        conn_type=data.get("conn_type") or "",
         host=data.get("host"),
         login=data.get("login"),
         password=data.get("password"),

@@ -260,8 +260,8 @@ class _Worker:
         final = [it for it in receipts if it.result != "later"]
         try:
             self._write(batch_id, final, values, now)
-        except DBAPIError as error:
-            if not error.connection_invalidated or not any(it.result == "accepted" for it in final):
+        except DBAPIError as gone:
+            if not gone.connection_invalidated or not any(it.result == "accepted" for it in final):
                 raise
             self._write_late(batch_id, final, now)
             raise
@@ -295,7 +295,6 @@ class _Worker:
 
     def _find_out(self, batch_id: int) -> str:
         """What became of a batch whose sender died; its new state: ready, unknown or done."""
-        now = self.clock()
         pending = [Sent(*row) for row in run(self.conn, "deliver/list_pending", batch_id=batch_id)]
         known = self.provider.look_up(pending) if self.provider.knows_all else {}
         receipts = [receipt for receipt in known.values() if receipt]

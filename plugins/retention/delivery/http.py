@@ -75,7 +75,7 @@ class Turn:
 class _Exchange:
     """One request on one handle."""
 
-    __slots__ = ("request", "sent", "headers", "chunks")
+    __slots__ = ("chunks", "headers", "request", "sent")
 
     def __init__(self, request: Request):
         self.request, self.sent, self.headers, self.chunks = request, 0, {}, []
