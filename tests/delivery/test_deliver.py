@@ -147,6 +147,10 @@ def test_a_batch_that_keeps_failing_ends_visibly(world, planned):
     assert (handled.outcome, handled.count) == ("failed", 10)
     assert world.rows("select state, error, attempts from batches") == [("failed", "503", MAX_ATTEMPTS)]
     assert len(provider.behaviour) == 3
+    # Whoever clears the task has mended it.
+    (handled,) = deliver(world, cohort_id)
+    assert (handled.outcome, handled.count) == ("accepted", 10)
+    assert world.rows("select state, error, attempts from batches") == [("done", None, 1)]
 
 
 def test_a_failing_batch_holds_no_other_back(world, planned):

@@ -167,7 +167,11 @@ class _Worker:
             self.is_first_try = sending_at is None
             if state == "sending":
                 state = self._find_out(batch_id)
-            if state == "ready":
+            if state == "failed":
+                again = update(batches).where(batches.c.batch_id == batch_id)
+                self.conn.execute(again.values(state="ready", attempts=0, error=None))
+                self.conn.commit()
+            if state in ("ready", "failed"):
                 self.gate.enter()
                 letters = self._prepare(batch_id)
                 state = self._hand_over(batch_id, letters) if letters else self._end_state(batch_id)
