@@ -28,6 +28,7 @@ No address, phone number, message body or key ever stands in a text: ids do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 class RetentionError(Exception):
@@ -101,7 +102,11 @@ class StepNotPlanned(RetentionError):
 
 
 class BooksOpen(RetentionError):
-    """A cohort can't be settled: a step failed or messages have no outcome."""
+    """A cohort can't be settled: a step failed or messages have no outcome.
+
+    `again_at`: when it may be settled without anybody's doing, None where a person has to act."""
+
+    again_at: datetime | None = None
 
 
 class RenderError(RetentionError):

@@ -129,7 +129,22 @@ def test_it_opens_for_longer_each_time(gate, world, monkeypatch):
             it.note(FAILED)
         with world.engine.connect() as conn:
             waits.append(round(find_pause(conn, Account.account)))
+        with world.engine.begin() as conn:
+            conn.exec_driver_sql("update provider_accounts set open_until = clock_timestamp()")
+        it.enter()  # tries again, in vain
     assert waits == [10, 20, 35, 35]
+
+
+def test_what_many_hear_of_one_outage_opens_it_once(gate, world, monkeypatch):
+    monkeypatch.setattr(pacing, "SHORTEST_S", 10)
+    for it in [gate() for _ in range(4)]:
+        for _ in range(10 * OPENS_AT):
+            it.note(FAILED)
+        it.leave()
+        assert it.is_down
+    with world.engine.connect() as conn:
+        assert 9 < find_pause(conn, Account.account) <= 10
+    assert world.rows("select openings from provider_accounts") == [(1,)]
 
 
 def test_failures_of_several_batches_add_up(gate):

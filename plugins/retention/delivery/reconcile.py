@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from retention.delivery.channels.base import Provider, Receipt, Sent
 from retention.delivery.receipts import append_receipts, write_ids
-from retention.errors import DeliveryError
+from retention.errors import ConfigError, DeliveryError
 from retention.store.audit import note
 from retention.store.queries import run
 
@@ -91,7 +91,7 @@ def reconcile(
                         _settle_coupons(conn, found, now)
                     by_asking += len(found)
                     on_progress(f"{channel}: {by_asking} settled by asking")
-        except DeliveryError as error:
+        except (ConfigError, DeliveryError) as error:
             troubles.append(f"{channel}: {error}")
     with engine.begin() as conn:
         left = _list(conn, cohort_id)

@@ -19,10 +19,12 @@ from sqlalchemy import Connection, Engine
 from retention.audience.entry import Entered, enter_cohort
 from retention.delivery import pacing
 from retention.delivery.accounts import read_account
+from retention.delivery.channels import Provider
 from retention.delivery.choose import FindAccount, choose_provider
 from retention.delivery.deliver import Errand, Handled, deliver_step
 from retention.delivery.plan import Decided, fetch_cohort, plan_step
-from retention.errors import CohortHeld, DataHeld
+from retention.delivery.reconcile import SETTLES_AFTER, Reconciled, reconcile
+from retention.errors import BooksOpen, CohortHeld, DataHeld
 from retention.insight.books import close_books, find_gaps
 from retention.intake.data_holds import find_fit_moment, find_hold, find_last_lift
 from retention.journey.load import Version, load_version
@@ -240,11 +242,54 @@ def find_pause(engine: Engine, account: str) -> float:
         return pacing.find_pause(conn, account)
 
 
-def settle(engine: Engine, cohort_id: int, *, clock: Clock = read_clock) -> None:
-    """Close the cohort's books. Raises BooksOpen when somebody has no decision or some send no answer."""
+def settle(
+    engine: Engine,
+    cohort_id: int,
+    *,
+    find_account: FindAccount = read_account,
+    clock: Clock = read_clock,
+    on_progress: Progress = quiet,
+) -> None:
+    """Close the cohort's books, once doubts are settled as far as events and the providers settle them.
+
+    Raises BooksOpen when somebody has no decision or some send no answer; `again_at` is set where nothing is missing but
+    answers about messages that are too new to be asked about.
+    """
     version = pinned_version(engine, cohort_id)
+    with engine.connect() as conn:
+        doubts = run(conn, "deliver/list_doubts", cohort_id=cohort_id).all()
+    if doubts:
+        settle_doubts(engine, cohort_id, find_account=find_account, clock=clock, on_progress=on_progress)
     with engine.begin() as conn:
-        close_books(conn, version, cohort_id, now=clock())
+        now, gaps = clock(), find_gaps(conn, version, cohort_id)
+        try:
+            close_books(conn, version, cohort_id, now=now)
+        except BooksOpen as books:
+            newest = max((it.sending_at for it in doubts), default=0)
+            again_at = datetime.fromtimestamp(newest, UTC) + SETTLES_AFTER + timedelta(seconds=1)
+            if {gap for _, gap, _ in gaps} == {"in doubt"} and again_at > now:
+                books.again_at = again_at
+            raise
+
+
+def settle_doubts(
+    engine: Engine,
+    cohort_id: int | None = None,
+    *,
+    find_account: FindAccount = read_account,
+    clock: Clock = read_clock,
+    on_progress: Progress = quiet,
+) -> Reconciled:
+    """Settle doubts of one cohort, or of all, by events and by asking. Providers that can't be asked are told, not raised."""
+
+    def provider_of(channel: str, mode: str) -> Provider:
+        return choose_provider(engine, channel, mode=mode, find_account=find_account, clock=clock)
+
+    done = reconcile(engine, now=clock(), cohort_id=cohort_id, provider_of=provider_of, on_progress=on_progress)
+    on_progress(f"doubts settled: {done.by_events} by events, {done.by_asking} by asking")
+    for trouble in done.troubles:
+        on_progress(f"could not ask: {trouble}")
+    return done
 
 
 def _has_step(version: Version, step_id: str) -> bool:

@@ -171,16 +171,26 @@ class DeliverOperator(FactsOperator):
 
 
 class SettleOperator(BaseOperator):
-    """Closes the cohort's books, or fails and says what is missing: the run is only as green as its books."""
+    """Closes the cohort's books, or fails and says what is missing: the run is only as green as its books.
+
+    Where only answers are missing that were lost a moment ago, it waits until their provider can be asked."""
 
     operator_extra_links = (NumbersLink(),)
 
-    def execute(self, context: Any) -> None:
+    def execute(self, context: Any, event: Any = None) -> None:
         from retention.orchestration import cohort
+        from retention.orchestration.connections import find_account
         from retention.store.database import connect
 
         cohort_id = pull_cohort(context)
-        cohort.settle(connect(), cohort_id)
+        try:
+            cohort.settle(connect(), cohort_id, find_account=find_account, on_progress=log.info)
+        except BooksOpen as books:
+            if not books.again_at:
+                raise
+            log.warning("%s", books)
+            log.info("asking the provider at %s", books.again_at.isoformat())
+            self.defer(trigger=DateTimeTrigger(moment=books.again_at), method_name="execute")
         log.info("cohort %d: everybody has a decision, every message an answer; the books are closed", cohort_id)
 
 
