@@ -10,15 +10,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import time_machine
 
 from retention.bench.stub import start_stub
+from tests.airflow.front import Front
 from tests.world import World, shanghai
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,66 +26,6 @@ COHORT = shanghai("2026-11-07 06:00")
 GREETING = shanghai("2026-11-07 10:01")
 LAST_DAY = shanghai("2026-11-13 10:01")
 DELIVER = ("greeting.deliver_sms", "greeting.deliver_email")
-
-
-class Front:
-    """Stands before the stand-in: hands on what comes, or says what it was told to say instead."""
-
-    def __init__(self, port: int):
-        self.says: tuple[int, dict[str, str]] | None = None
-        self.key: str | None = None
-        self.requests: Counter[str] = Counter()
-        front = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                front.requests[self.command] += 1
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                status, headers, said = front.answer(self.command, self.path, dict(self.headers), body)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(said)))
-                self.end_headers()
-                self.wfile.write(said)
-
-            do_GET = do_POST
-
-            def log_message(self, *_):
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-            def handle_error(self, *_):
-                pass  # the stand-in hung up: so do we
-
-        self._behind = port
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def answer(self, method, path, headers, body) -> tuple[int, dict[str, str], bytes]:
-        if self.says:
-            status, more = self.says
-            return status, more, b"{}"
-        if self.key and self.key not in headers.get("Authorization", ""):
-            return 401, {}, b"{}"
-        line = HTTPConnection("127.0.0.1", self._behind, timeout=60)
-        try:
-            line.request(method, path, body, {n: v for n, v in headers.items() if n.lower() != "host"})
-            got = line.getresponse()
-            kept = {n: v for n, v in got.getheaders() if n.lower() not in ("content-length", "connection", "date")}
-            return got.status, kept, got.read()
-        finally:
-            line.close()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 class Field:
@@ -380,9 +318,7 @@ def kill_in_mid_send(field, channel: str, enough: int) -> int:
     return len(field.read_record())
 
 
-def test_a_task_killed_in_mid_send_and_cleared_delivers_the_rest_and_nobody_twice(
-    field, at_greeting, caplog, capsys
-):
+def test_a_task_killed_in_mid_send_and_cleared_delivers_the_rest_and_nobody_twice(field, at_greeting, caplog, capsys):
     field.connect(per_second=20)
     taken = kill_in_mid_send(field, "sms", 8)
     assert 8 <= taken < 50

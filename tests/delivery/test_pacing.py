@@ -82,7 +82,9 @@ def test_retry_after_is_everybodys(gate, world, monkeypatch):
     one.enter()
     one.note(Answer("answered", 429, {"retry-after": "120"}))
     assert one.ask_turn([1]).is_end and one.is_down
-    with pytest.raises(ProviderPaused, match="twilio:retention_sms: nothing goes out for the next 120 s: 429") as caught:
+    with pytest.raises(
+        ProviderPaused, match="twilio:retention_sms: nothing goes out for the next 120 s: 429"
+    ) as caught:
         other.enter()
     assert 115 < caught.value.wait_s <= 120
     with world.engine.connect() as conn:

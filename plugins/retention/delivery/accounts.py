@@ -113,8 +113,9 @@ class Fields:
         return value
 
     def take(self, key: str, default: Any = None) -> Any:
-        """A key of its extra; what is not taken is unknown."""
-        return self._extra.pop(key, default)
+        """A key of its extra; what is not taken is unknown. Airflow's form writes null, or nothing, for what is left empty."""
+        value = self._extra.pop(key, None)
+        return default if value in (None, "") else value
 
     def take_number(self, key: str, default: float | None, *, at_least: float) -> float | None:
         """A number, or None where it says `none`: unlimited. 0 is refused: it would block everything."""

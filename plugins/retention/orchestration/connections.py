@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from retention.delivery.accounts import Account, conn_id_of, make_account
 
 
@@ -11,11 +13,15 @@ def find_account(channel: str) -> Account | None:
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
-        connection = BaseHook.get_connection(conn_id_of(channel))
+        return read_connection(BaseHook.get_connection(conn_id_of(channel)), conn_id_of(channel))
     except AirflowNotFoundException:
         return None
+
+
+def read_connection(connection: Any, conn_id: str) -> Account:
+    """The account in a Connection of Airflow's; `conn_id` is the name that messages about it use."""
     return make_account(
-        connection.conn_id,
+        conn_id,
         conn_type=connection.conn_type,
         host=connection.host,
         login=connection.login,

@@ -110,6 +110,7 @@ def airflow_environment(
         "CORE__DAGS_FOLDER": str(dags),
         "CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "CORE__LOAD_EXAMPLES": "False",
+        "CORE__TEST_CONNECTION": "Enabled",
         # On from the first sight; what somebody pauses later stays paused.
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__FERNET_KEY": keys.fernet_key,

@@ -1,0 +1,81 @@
+"""What Airflow asks an installed package for (entry point `apache_airflow_provider`): our connection types and their form.
+
+Every process of Airflow reads it: it imports nothing. Without the package being installed (`plugins/` alone on the path)
+Airflow does not know the types; Connections of them work all the same, from the environment or by `airflow connections add`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NUMBER = {"type": ["string", "null"], "pattern": r"^\s*(\d+(\.\d+)?|none)?\s*$"}
+"""Text, since unlimited is spelt `none`."""
+
+
+def get_provider_info() -> dict[str, Any]:
+    """By the schema airflow/provider_info.schema.json. The package's name has to be the installed distribution's."""
+    return {
+        "package-name": "retention",
+        "name": "Retention",
+        "description": "Customer journeys: e-mail by SendGrid, SMS by Twilio.",
+        "connection-types": [
+            {
+                "connection-type": "sendgrid",
+                "hook-class-name": "retention.orchestration.hooks.SendGridHook",
+                "hook-name": "SendGrid (retention e-mail)",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port", "login"],
+                    "relabeling": {"password": "API key", "host": "API address"},
+                    "placeholders": {
+                        "password": "SG.xxxx, with the scope mail.send",
+                        "host": "empty: https://api.sendgrid.com",
+                        "extra": '{"from_email": "news@shop.example.com", "reply_to": "hello@shop.example.com"}',
+                    },
+                },
+                "conn-fields": {
+                    "from_email": _describe_field("Sender", "The verified sender: news@shop.example.com"),
+                    "from_name": _describe_field("Sender's name", "Empty: the shop's name in the letter's language"),
+                    "reply_to": _describe_field("Reply to", "Where answers go; empty: to the sender"),
+                    "per_second": _describe_field(
+                        "Requests a second", "Of up to 1,000 people each. Empty: 100; none: unlimited", _NUMBER
+                    ),
+                },
+            },
+            {
+                "connection-type": "twilio",
+                "hook-class-name": "retention.orchestration.hooks.TwilioHook",
+                "hook-name": "Twilio (retention SMS)",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port"],
+                    "relabeling": {
+                        "login": "Account SID",
+                        "password": "Auth token",
+                        "host": "API address",
+                    },
+                    "placeholders": {
+                        "login": "AC..., or an API key's SID: SK...",
+                        "password": "the auth token, or the API key's secret",
+                        "host": "empty: https://api.twilio.com",
+                        "extra": '{"senders": {"CN": "MG...", "*": "+15005550006"}, "segments_per_day": 50000}',
+                    },
+                },
+                "conn-fields": {
+                    "senders": _describe_field(
+                        "Senders",
+                        'By country, * for the rest: a number or a messaging service. {"CN": "MG...", "*": "+15005550006"}',
+                        {"type": ["object", "null"]},
+                    ),
+                    "account_sid": _describe_field("Account of the API key", "AC...; only with an API key as login"),
+                    "per_second": _describe_field("Segments a second", "Empty: 100; none: unlimited", _NUMBER),
+                    "segments_per_day": _describe_field("Segments a day", "The budget. Empty: unlimited", _NUMBER),
+                    "max_segments": _describe_field(
+                        "Segments a message", "A longer one is refused. Empty: 6; none: any", _NUMBER
+                    ),
+                },
+            },
+        ],
+    }
+
+
+def _describe_field(label: str, description: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"label": label, "description": description, "schema": schema or {"type": ["string", "null"]}}
