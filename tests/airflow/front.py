@@ -14,6 +14,9 @@ class Front:
     def __init__(self, port: int):
         self.says: tuple[int, dict[str, str]] | None = None
         self.key: str | None = None
+        """Who comes with another one is refused."""
+        self.down_for: str | None = None
+        """A path of which it says 500."""
         self.requests: Counter[str] = Counter()
         front = self
 
@@ -52,6 +55,8 @@ class Front:
         if self.says:
             status, more = self.says
             return status, more, b"{}"
+        if self.down_for == path:
+            return 500, {}, b"{}"
         if self.key and self.key not in headers.get("Authorization", ""):
             return 401, {}, b"{}"
         line = HTTPConnection("127.0.0.1", self._behind, timeout=60)

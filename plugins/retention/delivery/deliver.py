@@ -184,19 +184,18 @@ class _Worker:
     def _prepare(self, batch_id: int) -> list[Letter]:
         """Withhold whom the present forbids, write the others' letters, and commit the intent to hand them over."""
         conn, now = self.conn, self.clock()
-        judged = self._withhold(batch_id, now)
-        wanted = [message_id for message_id, reason in judged if reason is None]
+        wanted, withheld = self._withhold(batch_id, now)
         # The content is that of the decision instant, whatever has been learned since.
         facts_at = self.errand.facts_at or self.journey.due_at(self.step, self.cohort.cohort_at)
         look_as_of(conn, facts_at, zone=self.journey.timezone)
         letters, unwritten = [], []
-        for row in run(conn, "deliver/load_letters", ids=write_ids(wanted)).all():
+        for row in run(conn, "deliver/load_letters", ids=wanted).all():
             try:
                 letters.append(self.renderer.write(row, mode=self.cohort.mode, batch_id=batch_id))
             except RenderError as error:
                 unwritten.append(Receipt(row.message_id, "refused", reason=f"render_error: {error}"))
         self._append(unwritten, None, now)
-        self._settle_coupons([message_id for message_id, reason in judged if reason], now)
+        self._settle_coupons(withheld, now)
         change = update(batches).where(batches.c.batch_id == batch_id)
         if letters:
             conn.execute(change.values(state="sending", attempts=batches.c.attempts + 1, sending_at=now))
@@ -312,8 +311,10 @@ class _Worker:
         has_doubts = select(batches.c.in_doubt > 0).where(batches.c.batch_id == batch_id)
         return "unknown" if not self.is_first_try and self.conn.scalar(has_doubts) else "done"
 
-    def _withhold(self, batch_id: int, now: datetime) -> list[tuple[int, str | None]]:
-        """The last check at the send instant: consent, suppression, exits, expiry, kill switch, as they are now."""
+    def _withhold(self, batch_id: int, now: datetime) -> tuple[str, str | None]:
+        """The last check at the send instant: consent, suppression, exits, expiry, kill switch, as they are now.
+
+        The messages that may go, and those that were withheld: arrays of ids in Postgres' own spelling."""
         journey = self.journey
         template = self.errand.version.templates[self.step.send.template]
         look_as_of(self.conn, now, zone=journey.timezone)
@@ -329,12 +330,12 @@ class _Worker:
             goal_within_s=journey.goal.within.total_seconds() if journey.goal else 0,
             purpose=template.purpose,
         )
-        return judged.all()
+        return judged.one()
 
     def _append(self, receipts: Sequence[Receipt], provider: str | None, now: datetime) -> None:
         append_receipts(self.conn, receipts, provider, now, is_locked=True)
-        self._settle_coupons([it.message_id for it in receipts], now)
+        self._settle_coupons(write_ids(it.message_id for it in receipts) if receipts else None, now)
 
-    def _settle_coupons(self, ids: list[int], now: datetime) -> None:
+    def _settle_coupons(self, ids: str | None, now: datetime) -> None:
         if ids and self.step.coupon:
             run(self.conn, "deliver/settle_coupons", ids=ids, now=now)
