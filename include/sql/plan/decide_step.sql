@@ -1,159 +1,122 @@
--- One decision for every enrollment of a cohort at one step: a message row that says send, or skip and why. Inserts the
--- batches, reserves the coupons, and returns nothing. Run again it adds rows only for people without a decision, and a
--- new attempt where a skip that may be decided again comes out differently now.
-with people as (
-    select e.enrollment_id, e.customer_id, e.arm, e.entered_at, last.attempt, last.reason as last_reason
-    from enrollments e
-    left join lateral (
-        select m.attempt, m.decision, m.reason
-        from messages m
-        where m.cohort_id = :cohort_id and m.step = :step and m.enrollment_id = e.enrollment_id
-        order by m.decision = 'send' desc, m.attempt desc
-        limit 1
-    ) as last on true
-    where e.cohort_id = :cohort_id
-      and (last.attempt is null
-           or last.decision = 'skip' and last.reason = any(cast(:redecidable as text[])) and not :is_expired)
+-- What becomes of everybody in planned_people at one step on one channel, and why: fills planned_decisions. Run for the
+-- step's channels in their order; the next one is for those whom none before reaches, or with :on_each for all.
+--
+-- The reasons stand here in the published order but for the last, which look at the messages that are left:
+-- refuse_duplicates.sql gives duplicate_address, cap_made_up.sql frequency_cap.
+--
+-- What concerns few people is asked of the views of as_of, person by person, behind a coarser question of the bare table
+-- ("any order at all since?"). That one Postgres answers for a large cohort in one look and for a small one by an index.
+insert into planned_decisions (enrollment_id, customer_id, attempt, last_reason, place, channel, address, locale,
+                               is_first, way_reason, reason)
+with known as (
+    -- Everybody's record as of the decision instant; of whom we have learned something since, it is asked of as_of.
+    select p.*, c.customer_id is not null as is_latest, c.email, c.phone, c.locale,
+           case when c.customer_id is null then (
+               select k from as_of.customers k where k.customer_id = p.customer_id limit 1) end as earlier,
+           :place = 1 or not :on_each or not exists (
+               select from planned_decisions d
+               where d.enrollment_id = p.enrollment_id and d.way_reason is null) as is_first
+    from planned_people p
+    left join customers c
+        on c.customer_id = p.customer_id and c.occurred_at <= :seen_at and c.recorded_at <= :seen_at
+    where :place = 1 or :on_each or not exists (
+        select from planned_decisions d
+        where d.enrollment_id = p.enrollment_id and d.way_reason is null)
+    offset 0  -- each of these three is worked out once a person
 ),
 ways as (
-    -- Every channel of the step for every person, best first.
-    select p.enrollment_id, wanted.channel, wanted.place,
-           case when r.customer_id is null then 'no_address' else r.reason end as reason, r.address
-    from people p
-    cross join unnest(cast(:channels as text[])) with ordinality as wanted (channel, place)
-    left join lateral (
-        -- limit: one row there is at most; it keeps the look-up to this person instead of a join over all customers
-        select r.customer_id, r.reason, r.address
-        from as_of.reach r
-        where r.customer_id = p.customer_id and r.channel = wanted.channel and r.purpose = :purpose
-        limit 1
-    ) as r on true
+    select enrollment_id, customer_id, arm, entered_at, attempt, last_reason, is_first,
+           is_latest or (earlier).customer_id is not null as is_known,
+           coalesce(locale, (earlier).locale, :default_locale) as locale,
+           case cast(:channel as text)
+               when 'email' then as_of.usable_email(coalesce(email, (earlier).email))
+               when 'sms' then coalesce(phone, (earlier).phone)
+           end as address
+    from known
+    offset 0
 ),
-chosen as (
-    -- The first reachable channel; with :on_each every reachable one; else the first reason in the published order.
-    select *, row_number() over (partition by enrollment_id order by rank, place) as nth
-    from (
-        select *, array_position(array['suppressed', 'no_consent', 'no_address'], reason) as reason_rank,
-               coalesce(array_position(array['suppressed', 'no_consent', 'no_address'], reason), 0) as rank
-        from ways
-    ) as ranked
-),
-judged as (
-    select p.*, c.channel, c.address, c.nth,
+reached as (
+    -- The rules of as_of.reach; a test compares the two.
+    select w.*,
            case
-               when p.arm = 'holdout' and :purpose = 'marketing' then 'holdout'
-               when :is_stopped then 'stopped'
-               when :is_retired then 'retired'
-               when p.customer_id in (select merged_id from customer_merges where undone_at is null) then 'merged'
-               when :exit_unsubscribed and exists (
-                   select from as_of.consents k
-                   where k.customer_id = p.customer_id and k.purpose = 'marketing' and not k.is_granted
-                     and k.occurred_at >= p.entered_at) then 'exited'
-               when :exit_goal_met and (
-                   :goal_event = 'order' and exists (
-                       select from as_of.orders o
-                       where o.customer_id = p.customer_id and o.occurred_at >= p.entered_at
-                         and o.occurred_at < p.entered_at + make_interval(secs => :goal_within_s)
-                         and o.status not in ('cancelled', 'refunded'))
-                   or :goal_event <> 'order' and exists (
-                       select from as_of.events v
-                       where v.customer_id = p.customer_id and v.kind = :goal_event
-                         and v.occurred_at >= p.entered_at
-                         and v.occurred_at < p.entered_at + make_interval(secs => :goal_within_s))) then 'goal_met'
-               when :is_expired then 'expired'
-               when :only_if = 'coupon_unused' and not exists (
-                   select from coupons k
-                   where k.enrollment_id = p.enrollment_id and k.state = 'issued' and k.valid_until > :due_at
-                     and not exists (
-                         select from as_of.order_items i
-                         where upper(i.coupon_code) = k.code and i.customer_id = p.customer_id)) then 'not_needed'
-               when c.reason is not null then c.reason
-           end as reason
-    from people p
-    join chosen c using (enrollment_id)
-    where c.nth = 1 or :on_each and c.reason is null
-),
-capped as (
-    select j.*,
-           case
-               when j.reason is not null then j.reason
-               -- Two customers on one address: the first of them is written to.
-               when row_number() over (
-                       partition by j.channel, j.address, j.reason is null order by j.enrollment_id) > 1
+               when not w.is_known then 'no_address'
+               when exists (select from suppressions s where s.channel = :channel and s.address = w.address)
+                   and (select s.is_suppressed from as_of.suppressions s
+                        where s.channel = :channel and s.address = w.address limit 1) then 'suppressed'
+               when :purpose <> 'transactional' and not exists (
+                       select from consents k
+                       where k.customer_id = w.customer_id and k.channel = :channel and k.purpose = :purpose
+                         and k.is_granted and k.occurred_at <= :seen_at and k.recorded_at <= :seen_at)
                    or exists (
-                       select from messages m
-                       where m.cohort_id = :cohort_id and m.step = :step and m.decision = 'send'
-                         and m.channel = j.channel and m.address = j.address) then 'duplicate_address'
-               -- After a freeze nobody gets more than one made-up step of a journey a day.
-               when :is_made_up and exists (
-                   select from messages m
-                   join enrollments e using (enrollment_id)
-                   where e.customer_id = j.customer_id and e.mode = :mode and e.journey = :journey
-                     and m.decision = 'send' and m.step <> :step
-                     and m.planned_at >= :local_midnight) then 'frequency_cap'
-           end as verdict
-    from judged j
-),
-decided as (
-    select enrollment_id, customer_id, attempt, channel, address, verdict as reason,
-           case when verdict is null then 'send' else 'skip' end as decision,
-           case when nth = 1 then 'first' else 'also' end as role
-    from capped
-    -- What holds for the person is said once; a new attempt is written only when it comes out differently.
-    where (nth = 1 or verdict is null) and (attempt is null or verdict is distinct from last_reason)
-),
-placed as (
-    select d.*, k.locale,
-           (row_number() over (partition by d.channel, d.decision order by d.enrollment_id) - 1)
-               / (cast(:batch_sizes as jsonb) ->> d.channel)::int as nth_batch
-    from decided d
-    left join lateral (
-        select c.locale from as_of.customers c where c.customer_id = d.customer_id limit 1) as k on true
-),
-new_batches as (
-    insert into batches (cohort_id, step, channel, wave, ordinal, size, state, planned_at)
-    select :cohort_id, :step, p.channel, 0,
-           p.nth_batch + coalesce((
-               select max(b.ordinal) + 1 from batches b
-               where b.cohort_id = :cohort_id and b.step = :step and b.channel = p.channel and b.wave = 0), 0),
-           count(*), 'ready', :now
-    from placed p
-    where p.decision = 'send'
-    group by p.channel, p.nth_batch
-    returning batch_id, channel, ordinal
-),
-batch_of as (
-    select batch_id, channel, row_number() over (partition by channel order by ordinal) - 1 as nth_batch
-    from new_batches
-),
-reserved as (
-    -- Ten letters and digits out of 32 that can't be mistaken for each other, from the server's strong random source.
-    insert into coupons (code, mode, enrollment_id, step, customer_id, kind, value, valid_until, state, state_at)
-    select (select string_agg(substr('ABCDEFGHJKLMNPQRSTUVWXYZ23456789', get_byte(bytes, i) % 32 + 1, 1), '' order by i)
-            from generate_series(0, 9) as i),
-           :mode, p.enrollment_id, :step, p.customer_id, :coupon_kind, :coupon_value, :coupon_valid_until,
-           'reserved', :now
-    from placed p
-    -- A random uuid has fixed bits in bytes 6 and 8: hash it, and draw one per row.
-    cross join lateral (select sha256(uuid_send(gen_random_uuid()) || convert_to(p.enrollment_id::text, 'UTF8')) as bytes) as drawn
-    where p.decision = 'send' and p.role = 'first' and cast(:coupon_kind as text) is not null
-    on conflict (enrollment_id, step) do update
-        set state = 'reserved', state_at = excluded.state_at, valid_until = excluded.valid_until
-        where coupons.state = 'given_back'
-    returning coupon_id, enrollment_id
+                       select from consents k
+                       where k.customer_id = w.customer_id and k.channel = :channel and k.purpose = :purpose
+                         and not k.is_granted)
+                   and not coalesce((
+                       select k.is_granted from as_of.consents k
+                       where k.customer_id = w.customer_id and k.channel = :channel and k.purpose = :purpose
+                       limit 1), :purpose = 'transactional') then 'no_consent'
+               when w.address is null then 'no_address'
+           end as way_reason
+    from ways w
+    offset 0
 )
-insert into messages (enrollment_id, cohort_id, step, channel, attempt, role, decision, reason, address, locale,
-                      coupon_id, batch_id, due_at, not_before, not_after, planned_at)
-select p.enrollment_id, :cohort_id, :step, p.channel, coalesce(p.attempt, 0) + 1, p.role, p.decision, p.reason,
-       case when p.decision = 'send' then p.address end,
-       case when p.decision = 'send' then coalesce(p.locale, :default_locale) end,
-       case when p.decision = 'send' then coalesce(
-           r.coupon_id,
-           (select k.coupon_id from coupons k
-            where k.enrollment_id = p.enrollment_id and k.state in ('reserved', 'issued')
-            order by k.coupon_id desc limit 1)) end,
-       b.batch_id, :due_at, :due_at, :not_after, :now
-from placed p
-left join reserved r using (enrollment_id)
-left join batch_of b on p.decision = 'send' and b.channel = p.channel and b.nth_batch = p.nth_batch
-order by p.enrollment_id
+select r.enrollment_id, r.customer_id, r.attempt, r.last_reason, :place, :channel, r.address, r.locale, r.is_first,
+       r.way_reason,
+       case
+           when r.arm = 'holdout' and :purpose = 'marketing' then 'holdout'
+           when :is_stopped then 'stopped'
+           when :is_retired then 'retired'
+           when r.customer_id in (select merged_id from customer_merges where undone_at is null) then 'merged'
+           when :exit_unsubscribed
+               and exists (
+                   select from consents k
+                   where k.customer_id = r.customer_id and k.purpose = 'marketing' and not k.is_granted
+                     and k.occurred_at >= :first_entered_at)
+               and exists (
+                   select from as_of.consents k
+                   where k.customer_id = r.customer_id and k.purpose = 'marketing' and not k.is_granted
+                     and k.occurred_at >= r.entered_at) then 'exited'
+           when :exit_goal_met and :goal_event = 'order'
+               and exists (
+                   select from (
+                       select customer_id, occurred_at from orders
+                       union all
+                       select customer_id, occurred_at from order_history) as o
+                   where o.customer_id = r.customer_id and o.occurred_at >= :first_entered_at)
+               and exists (
+                   select from as_of.orders o
+                   where o.customer_id = r.customer_id and o.occurred_at >= r.entered_at
+                     and o.occurred_at < r.entered_at + make_interval(secs => :goal_within_s)
+                     and o.status not in ('cancelled', 'refunded')) then 'goal_met'
+           when :exit_goal_met and :goal_event <> 'order'
+               and exists (
+                   select from events v
+                   where v.customer_id = r.customer_id and v.kind = :goal_event and v.occurred_at >= :first_entered_at)
+               and exists (
+                   select from as_of.events v
+                   where v.customer_id = r.customer_id and v.kind = :goal_event
+                     and v.occurred_at >= r.entered_at
+                     and v.occurred_at < r.entered_at + make_interval(secs => :goal_within_s)) then 'goal_met'
+           when :is_expired then 'expired'
+           when :only_if = 'coupon_unused'
+               and (not exists (
+                       select from coupons k
+                       where k.enrollment_id = r.enrollment_id and k.state = 'issued' and k.valid_until > :due_at)
+                    -- One of her codes stands on an order: is that hers, and has she no other code?
+                    or (exists (
+                            select from coupons k
+                            join order_items i on upper(i.coupon_code) = k.code
+                            where k.enrollment_id = r.enrollment_id)
+                        or r.enrollment_id in (
+                            select k.enrollment_id from coupons k
+                            join order_item_history i on upper(i.coupon_code) = k.code
+                            where i.replaced_at > :seen_at))
+                   and not exists (
+                       select from coupons k
+                       where k.enrollment_id = r.enrollment_id and k.state = 'issued' and k.valid_until > :due_at
+                         and not exists (
+                             select from as_of.order_items i
+                             where upper(i.coupon_code) = k.code and i.customer_id = r.customer_id))) then 'not_needed'
+           when r.way_reason is not null then r.way_reason
+       end as reason
+from reached r

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -11,7 +13,15 @@ from sqlalchemy import Connection, Row, select, text
 from retention.delivery.channels import BATCH_SIZES
 from retention.journey.load import Version
 from retention.store.queries import look_as_of, run
+from retention.store.staging import analyze
 from retention.store.tables import REDECIDABLE, cohorts
+
+_ROOMY = {"work_mem": "128MB", "jit": "off"}
+"""Room for a million people: more than that is sorted and joined by way of the disk."""
+
+_OWN_ROWS = {"enable_nestloop": "off", "enable_mergejoin": "off"}
+"""For statements that put nothing but the cohort's own rows together. Nobody has counted those yet, and whatever Postgres
+takes their number to be, it must not go through one table once for every row of another."""
 
 
 @dataclass(frozen=True)
@@ -63,40 +73,83 @@ def plan_step(
     conn.execute(
         text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"retention.plan|{cohort.mode}|{journey.journey}"}
     )
-    look_as_of(conn, facts_at or due_at, zone=journey.timezone)
+    seen_at = facts_at or due_at
+    look_as_of(conn, seen_at, zone=journey.timezone)
     local_now = now.astimezone(journey.zone)
     goal, coupon = journey.goal, step.coupon
-    run(
-        conn,
-        "plan/decide_step",
-        cohort_id=cohort_id,
-        mode=cohort.mode,
-        journey=journey.journey,
-        step=step_id,
-        now=now,
-        due_at=due_at,
-        not_after=not_after,
-        is_expired=now >= not_after,
-        is_stopped=is_stopped_by_file or is_stopped(conn, journey.journey),
-        is_retired=step.retired,
-        is_made_up=local_now.date() > due_at.astimezone(journey.zone).date(),
-        local_midnight=local_now.replace(hour=0, minute=0, second=0, microsecond=0),
-        redecidable=list(REDECIDABLE),
-        channels=list(step.send.order),
-        on_each=step.send.each,
-        purpose=version.templates[step.send.template].purpose,
-        exit_unsubscribed="unsubscribed" in journey.exit_when,
-        exit_goal_met="goal_met" in journey.exit_when and goal is not None,
-        goal_event=goal.event if goal else "",
-        goal_within_s=goal.within.total_seconds() if goal else 0,
-        only_if=step.only_if or "",
-        default_locale=journey.default_locale,
-        batch_sizes=json.dumps(BATCH_SIZES),
-        coupon_kind=coupon.kind if coupon else None,
-        coupon_value=coupon.value if coupon else None,
-        coupon_valid_until=journey.coupon_valid_until(coupon, due_at) if coupon else None,
-    )
+    asked = {
+        "cohort_id": cohort_id,
+        "mode": cohort.mode,
+        "journey": journey.journey,
+        "step": step_id,
+        "now": now,
+        "due_at": due_at,
+        "not_after": not_after,
+        "seen_at": seen_at,
+        "is_expired": now >= not_after,
+        "is_stopped": is_stopped_by_file or is_stopped(conn, journey.journey),
+        "is_retired": step.retired,
+        "local_midnight": local_now.replace(hour=0, minute=0, second=0, microsecond=0),
+        "redecidable": list(REDECIDABLE),
+        "on_each": step.send.each,
+        "purpose": version.templates[step.send.template].purpose,
+        "exit_unsubscribed": "unsubscribed" in journey.exit_when,
+        "exit_goal_met": "goal_met" in journey.exit_when and goal is not None,
+        "goal_event": goal.event if goal else "",
+        "goal_within_s": goal.within.total_seconds() if goal else 0,
+        "only_if": step.only_if or "",
+        "default_locale": journey.default_locale,
+        "batch_sizes": json.dumps(BATCH_SIZES),
+        "has_coupons": any(each.coupon for each in journey.steps),
+        "coupon_kind": coupon.kind if coupon else None,
+        "coupon_value": coupon.value if coupon else None,
+        "coupon_valid_until": journey.coupon_valid_until(coupon, due_at) if coupon else None,
+    }
+    with _set_for_now(conn, _ROOMY):
+        first_entered_at, last_id = _find_people(conn, asked)
+        if last_id is not None:
+            asked |= {"first_entered_at": first_entered_at, "last_id": last_id}
+            is_made_up = local_now.date() > due_at.astimezone(journey.zone).date()
+            _decide(conn, asked, step.send.order, is_made_up=is_made_up)
     return count_decisions(conn, cohort_id, step_id)
+
+
+def _find_people(conn: Connection, asked: dict) -> tuple[datetime | None, int | None]:
+    """Fill planned_people; when the first of them entered and the greatest of their numbers, None if there is nobody."""
+    for table in ("planned_attempts", "planned_people", "planned_decisions"):
+        conn.execute(text(f"drop table if exists pg_temp.{table}"))  # a dry run plans several steps in one transaction
+    with _set_for_now(conn, _OWN_ROWS):
+        run(conn, "plan/find_attempts", **asked)
+        analyze(conn, "planned_attempts")
+        run(conn, "plan/find_people", **asked)
+    analyze(conn, "planned_people")
+    return conn.execute(text("select min(entered_at), max(enrollment_id) from planned_people")).one()
+
+
+def _decide(conn: Connection, asked: dict, channels: Sequence[str], *, is_made_up: bool) -> None:
+    """Decide for planned_people, and write it down."""
+    run(conn, "plan/make_decisions")
+    for place, channel in enumerate(channels, start=1):
+        run(conn, "plan/decide_step", **asked, place=place, channel=channel)
+        analyze(conn, "planned_decisions")
+    with _set_for_now(conn, _OWN_ROWS):
+        if len(channels) > 1:
+            run(conn, "plan/choose_channel")
+        run(conn, "plan/refuse_duplicates", **asked)
+    if is_made_up:
+        run(conn, "plan/cap_made_up", **asked)
+    with _set_for_now(conn, _OWN_ROWS):
+        run(conn, "plan/insert_messages", **asked)
+
+
+@contextmanager
+def _set_for_now(conn: Connection, wanted: dict[str, str]) -> Iterator[None]:
+    """Settings of Postgres for a part of the transaction; then it goes on with those of before."""
+    setting = text("select current_setting(:name), set_config(:name, :value, true)")
+    before = {name: conn.execute(setting, {"name": name, "value": value}).one()[0] for name, value in wanted.items()}
+    yield
+    for name, value in before.items():
+        conn.execute(setting, {"name": name, "value": value})
 
 
 def count_decisions(conn: Connection, cohort_id: int, step_id: str | None = None) -> list[Decided]:

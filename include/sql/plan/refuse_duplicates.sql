@@ -1,0 +1,16 @@
+-- Two customers on one address: of those in planned_decisions that may get a message the first is written to, and nobody
+-- where the step wrote to this address before. The others are given the reason duplicate_address.
+with holders as (
+    select channel, address, min(enrollment_id) as enrollment_id
+    from (
+        select channel, address, enrollment_id from planned_decisions where reason is null
+        union all
+        select channel, address, 0 from messages where cohort_id = :cohort_id and step = :step and decision = 'send'
+    ) as claims
+    group by channel, address
+    having count(*) > 1
+)
+update planned_decisions d
+set reason = 'duplicate_address'
+from holders h
+where d.reason is null and d.channel = h.channel and d.address = h.address and d.enrollment_id <> h.enrollment_id
