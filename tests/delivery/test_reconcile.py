@@ -80,6 +80,21 @@ def test_it_is_not_asked_too_soon(world, lost):
     assert provider.asked == [] and done.left[0].count == 10
 
 
+def test_it_is_asked_about_the_time_since_they_were_handed_over_however_late_that_was_noticed(world, planned):  # noqa: F811
+    class Dying(Knowing):
+        def hand_over(self, letters, gate, receive):
+            raise KeyboardInterrupt
+
+    cohort_id = planned(10)
+    with pytest.raises(KeyboardInterrupt):
+        deliver(world, cohort_id, Dying())
+    deliver(world, cohort_id, Knowing(), at=GREETING + timedelta(minutes=20))
+    assert outcomes(world) == {"unknown its sender ended": 10}
+    provider = Knowing()
+    settle(world, provider)
+    assert {it.sending_at for it in provider.asked} == {GREETING.timestamp()}
+
+
 def test_one_cohort_alone(world, lost):
     assert settle(world, Knowing(lost[1]), cohort_id=lost[0] + 1).by_asking == 0
     assert settle(world, Knowing(lost[1]), cohort_id=lost[0]).by_asking == 10
