@@ -189,7 +189,7 @@ class SettleOperator(BaseOperator):
             if not books.again_at:
                 raise
             log.warning("%s", books)
-            log.info("asking the provider at %s", books.again_at.isoformat())
+            log.warning("nobody has to do anything yet: their provider is asked at %s", books.again_at.isoformat())
             self.defer(trigger=DateTimeTrigger(moment=books.again_at), method_name="execute")
         log.info("cohort %d: everybody has a decision, every message an answer; the books are closed", cohort_id)
 
