@@ -1,10 +1,15 @@
 """Plan: one decision with one reason for everybody, once."""
 
+import random
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
+from retention.delivery.channels import BATCH_SIZES
+from retention.journey.load import load_version
 from retention.orchestration import cohort
+from retention.store.queries import look_as_of
 from retention.store.tables import SKIP_REASONS
 from tests.world import LONG_AGO, shanghai, shipped
 
@@ -53,8 +58,6 @@ def test_each_channel_of_all(world, enter):
     content = dict(shipped(holdout="0%").content)
     path = "journeys/birthday_care.yaml"
     content[path] = content[path].replace("channels: [sms, email]", "all: [sms, email]")
-    from retention.journey.load import load_version
-
     plan(world, enter(load_version(content)))
     sent = world.rows(
         "select customer_id, channel, role from messages join enrollments using (enrollment_id)"
@@ -134,7 +137,7 @@ def test_decided_twice_from_the_same_facts_is_equal_row_for_row(world, enter, se
     """The same company in two databases; in the second, later facts have arrived before anything is decided."""
     import uuid
 
-    from sqlalchemy import create_engine, text
+    from sqlalchemy import create_engine
 
     from tests.world import World
 
@@ -197,6 +200,49 @@ def test_who_ordered_or_left_in_between_gets_no_second_step(world, enter):
     }
 
 
+def test_what_was_corrected_since_counts_as_it_was_known(world, enter):
+    for name in ("used", "moved", "other"):
+        world.customer(name, "12-04")
+    cohort_id = enter()
+    plan(world, cohort_id)
+    deliver(world, cohort_id)
+    between, later = GREETING + timedelta(days=2), LAST_DAY + timedelta(hours=1)
+    codes = dict(world.rows("select customer_id, code from coupons"))
+    world.order("o1", "used", between, coupon=codes["used"])
+    world.add("order_status", order_id="o1", status="refunded", occurred_at=between, recorded_at=between)
+    world.order("o2", "moved", between)
+    with world.engine.begin() as conn:
+        conn.execute(
+            text("update order_items set coupon_code = null, recorded_at = :t where order_id = 'o1'"), {"t": later}
+        )
+        conn.execute(
+            text("update orders set customer_id = 'other', recorded_at = :t where order_id = 'o2'"), {"t": later}
+        )
+    plan(world, cohort_id, "last_day", later + timedelta(hours=1))
+    assert world.decisions("last_day") == {
+        "used": ("skip", "sms", "not_needed"),
+        "moved": ("skip", "sms", "goal_met"),
+        "other": ("send", "sms", None),
+    }
+
+
+def test_a_goal_may_be_any_event(world, enter):
+    for name in ("came", "came_late", "looked"):
+        world.customer(name, "12-04")
+    cohort_id = enter(shipped(holdout="0%", goal="{event: login, within: 2d, target: 12%}"))
+    plan(world, cohort_id)
+    deliver(world, cohort_id)
+    for name, kind, days in (("came", "login", 1), ("came_late", "login", 3), ("looked", "view", 1)):
+        at = AT + timedelta(days=days)
+        world.add("events", customer_id=name, kind=kind, occurred_at=at, recorded_at=at)
+    plan(world, cohort_id, "last_day", LAST_DAY)
+    assert {name: reason for name, (_, _, reason) in world.decisions("last_day").items()} == {
+        "came": "goal_met",
+        "came_late": None,
+        "looked": None,
+    }
+
+
 def test_the_second_step_carries_the_same_code(world, enter):
     world.customer("c", "12-04")
     cohort_id = enter()
@@ -226,8 +272,6 @@ def test_of_what_is_made_up_nobody_gets_two_steps_a_day(world, enter):
     content = dict(version.content)
     path = "journeys/birthday_care.yaml"
     content[path] = content[path].replace("day 6, 10:00", "day 1, 10:00").replace("    only_if: coupon_unused\n", "")
-    from retention.journey.load import load_version
-
     world.customer("c", "12-04")
     cohort_id = enter(load_version(content))
     late = GREETING + timedelta(days=1, hours=4)
@@ -289,3 +333,133 @@ def test_two_plans_at_once_decide_once(world, enter):
         list(pool.map(lambda _: plan(world, cohort_id), range(4)))
     assert world.count("messages", decision="send") == 100
     assert LONG_AGO < AT
+
+
+def on_one_channel(channel: str, purpose: str):
+    """The shipped journey with one channel, from which nobody exits."""
+    changes = {"channels: [sms, email]": f"channels: [{channel}]", "purpose: marketing": f"purpose: {purpose}"}
+    content = dict(shipped(holdout="0%", exit_when="[]").content)
+    for before, after in changes.items():
+        content = {path: words.replace(before, after) for path, words in content.items()}
+    return load_version(content)
+
+
+def live_an_eventful_life(world, who: str, draw: random.Random) -> None:
+    """Records, consents and suppressions of one customer, some learned late, some after the step was due."""
+
+    def some_time(days: float = 20):
+        return GREETING + timedelta(days=draw.uniform(-days, days / 4))
+
+    def record(n):
+        return {
+            "email": draw.choice([None, "not an address", f"{who}.{n}@example.com", f"{who.upper()}.{n}@Example.com"]),
+            "phone": draw.choice([None, f"+1202{n}{int(who[1:]):06}"]),
+        }
+
+    since, *changes = sorted(some_time() for _ in range(draw.randrange(1, 4)))
+    world.customer(who, "12-20", consent=(), since=draw.choice([LONG_AGO, since]), **record(1))
+    for n, at in enumerate(changes, start=2):
+        world.change_customer(who, at, **record(n))
+    at = some_time()
+    for channel in BATCH_SIZES:
+        for purpose in ("marketing", "transactional"):
+            for _ in range(draw.choice([0, 1, 1, 2, 3])):
+                at = draw.choice([at, some_time()])  # two at one moment: the one that came in later counts
+                world.add(
+                    "consents", customer_id=who, channel=channel, purpose=purpose, is_granted=draw.random() < 0.7,
+                    source="test", occurred_at=at, recorded_at=at + timedelta(days=draw.choice([0, 0, 3])),
+                )  # fmt: skip
+    for channel, address in (("email", f"{who}.1@example.com"), ("sms", f"+12021{int(who[1:]):06}")):
+        for _ in range(draw.choice([0, 0, 1, 2])):
+            at = draw.choice([at, some_time()])
+            world.add(
+                "suppressions", channel=channel, address=address, is_suppressed=draw.random() < 0.7, reason="bounce",
+                occurred_at=at, recorded_at=at + timedelta(days=draw.choice([0, 0, 3])),
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("purpose", ["marketing", "transactional"])
+@pytest.mark.parametrize("channel", BATCH_SIZES)
+def test_a_plan_reaches_whom_as_of_reach_says(world, enter, channel, purpose):
+    """The plan looks a whole cohort up at once; the view, one by one."""
+    draw = random.Random(f"{channel} {purpose}")
+    world.customer("first", "12-04")
+    cohort_id = enter(on_one_channel(channel, purpose))
+    for n in range(120):
+        if n % 20:  # of the others nothing is known
+            live_an_eventful_life(world, f"c{n}", draw)
+        world.add(
+            "enrollments", cohort_id=cohort_id, mode="test", journey="birthday_care", customer_id=f"c{n}",
+            occurrence="birthday:2026", arm="main", is_eligible=True, entered_at=AT,
+        )  # fmt: skip
+    plan(world, cohort_id)
+    with world.engine.connect() as conn:
+        look_as_of(conn, GREETING)
+        found = conn.execute(
+            text(
+                "select e.customer_id, m.reason, m.address,"
+                " case when r.customer_id is null then 'no_address' else r.reason end as expected,"
+                " case when r.reason is null then r.address end as expected_address"
+                " from messages m join enrollments e using (enrollment_id)"
+                " left join as_of.reach r on r.customer_id = e.customer_id and r.channel = m.channel"
+                " and r.purpose = :purpose"
+            ),
+            {"purpose": purpose},
+        ).all()
+    assert len(found) == 121
+    for row in found:
+        assert (row.reason, row.address) == (row.expected, row.expected_address), row
+    assert {row.reason for row in found} == {None, "suppressed", "no_consent", "no_address"}
+
+
+def test_batches_rarely_mix_languages(world, enter, monkeypatch):
+    monkeypatch.setattr("retention.delivery.plan.BATCH_SIZES", {"email": 5, "sms": 3})
+    for n in range(40):
+        consent = [("sms", "email"), ("email",), ()][n % 3]
+        world.customer(f"c{n:02}", "12-04", locale=["zh-CN", "en", None, "en-GB"][n % 4], consent=consent)
+    cohort_id = enter()
+    plan(world, cohort_id)
+
+    def dealt(channel):
+        """(ordinal, size, locales and enrollments) of the batches, in order."""
+        found = world.rows(
+            "select b.ordinal, b.size, array_agg(m.locale || ' ' || lpad(m.enrollment_id::text, 9, '0') order by m.locale,"
+            " m.enrollment_id) from batches b join messages m using (batch_id) where b.channel = :channel"
+            " group by b.batch_id order by b.ordinal",
+            channel=channel,
+        )
+        for _, size, members in found:
+            assert size == len(members)
+        return found
+
+    for channel, size in (("sms", 3), ("email", 5)):
+        batches = dealt(channel)
+        assert [ordinal for ordinal, *_ in batches] == list(range(len(batches)))
+        assert {one for _, one, _ in batches[:-1]} == {size}
+        members = [member for *_, together in batches for member in together]
+        assert members == sorted(members)  # default_locale counts as the locale it becomes
+        assert {member.split()[0] for member in members} == {"zh-CN", "en", "en-GB"}
+    before = dealt("email")
+    for n in range(2, 40, 3):
+        world.consent(f"c{n:02}", "email", True, GREETING - timedelta(minutes=1))
+    plan(world, cohort_id, at=GREETING + timedelta(hours=1))
+    after = dealt("email")
+    assert after[: len(before)] == before
+    added = [member for *_, together in after[len(before) :] for member in together]
+    assert [ordinal for ordinal, *_ in after] == list(range(len(after)))
+    assert len(added) == 13 and added == sorted(added)
+
+
+def test_a_plan_leaves_the_settings_of_its_transaction_alone(world, enter):
+    from retention.delivery.plan import plan_step
+
+    for n in range(3):
+        world.customer(f"c{n}", "12-04")
+    cohort_id = enter()
+    names = ("work_mem", "jit", "enable_nestloop", "enable_mergejoin")
+    with world.engine.connect() as conn:
+        conn.execute(text("set local work_mem = '5MB'"))
+        before = [conn.scalar(text(f"show {name}")) for name in names]
+        for step in ("greeting", "last_day"):  # as a dry run does
+            plan_step(conn, shipped(holdout="0%"), cohort_id, step, now=GREETING, facts_at=GREETING)
+            assert [conn.scalar(text(f"show {name}")) for name in names] == before

@@ -52,8 +52,10 @@ reached as (
                        where k.customer_id = w.customer_id and k.channel = :channel and k.purpose = :purpose
                          and not k.is_granted)
                    and not coalesce((
-                       select k.is_granted from as_of.consents k
+                       select k.is_granted from consents k
                        where k.customer_id = w.customer_id and k.channel = :channel and k.purpose = :purpose
+                         and k.occurred_at <= :seen_at and k.recorded_at <= :seen_at
+                       order by k.occurred_at desc, k.consent_id desc
                        limit 1), :purpose = 'transactional') then 'no_consent'
                when w.address is null then 'no_address'
            end as way_reason

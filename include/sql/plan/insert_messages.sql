@@ -4,7 +4,7 @@
 with languages as (
     -- The sends of each channel and locale, and how many sends of other channels come before them. One number to sort by
     -- stands for channel, locale and enrollment: sorting a million by the three takes twice as long.
-    select channel, locale, count(*) as sends,
+    select channel, locale, count(*) as sends, (cast(:batch_sizes as jsonb) ->> channel)::int as most,
            row_number() over (order by channel, locale) * (cast(:last_id as bigint) + 1) as first_key,
            coalesce(sum(count(*)) over (order by channel groups between unbounded preceding and 1 preceding), 0)::int as before
     from planned_decisions
@@ -13,19 +13,18 @@ with languages as (
 ),
 sends as (
     select d.*,
-           (row_number() over (order by l.first_key + d.enrollment_id) - 1 - l.before)
-               / (cast(:batch_sizes as jsonb) ->> d.channel)::int as nth_batch
+           (row_number() over (order by l.first_key + d.enrollment_id) - 1 - l.before) / l.most as nth_batch
     from planned_decisions d
     join languages l using (channel, locale)
     where d.reason is null
 ),
 channels as (
-    select l.channel, sum(l.sends)::int as sends, (cast(:batch_sizes as jsonb) ->> l.channel)::int as most,
+    select l.channel, l.most, sum(l.sends)::int as sends,
            coalesce((
                select max(b.ordinal) + 1 from batches b
                where b.cohort_id = :cohort_id and b.step = :step and b.channel = l.channel and b.wave = 0), 0) as first_ordinal
     from languages l
-    group by l.channel
+    group by l.channel, l.most
 ),
 new_batches as (
     insert into batches (cohort_id, step, channel, wave, ordinal, size, state, planned_at)

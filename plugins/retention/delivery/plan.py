@@ -23,6 +23,9 @@ _OWN_ROWS = {"enable_nestloop": "off", "enable_mergejoin": "off"}
 """For statements that put nothing but the cohort's own rows together. Nobody has counted those yet, and whatever Postgres
 takes their number to be, it must not go through one table once for every row of another."""
 
+_SORTED = {"enable_hashagg": "off"}
+"""For grouping a million numbers: they are sorted in half the time that a hash table takes, which outgrows the cache."""
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -135,7 +138,8 @@ def _decide(conn: Connection, asked: dict, channels: Sequence[str], *, is_made_u
     with _set_for_now(conn, _OWN_ROWS):
         if len(channels) > 1:
             run(conn, "plan/choose_channel")
-        run(conn, "plan/refuse_duplicates", **asked)
+        with _set_for_now(conn, _SORTED):
+            run(conn, "plan/refuse_duplicates", **asked)
     if is_made_up:
         run(conn, "plan/cap_made_up", **asked)
     with _set_for_now(conn, _OWN_ROWS):
