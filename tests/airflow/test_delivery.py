@@ -373,7 +373,10 @@ def test_books_wait_until_the_provider_can_be_asked_and_are_closed_by_what_it_sa
     with caplog.at_level(logging.INFO):
         states = field.work()
     assert (states["settle"], states["run"]) == ("deferred", "running")
-    assert "last_day: 40 in doubt" in caplog.text and "nobody has to do anything yet: their provider is asked at 2026-11-13T02:06" in caplog.text
+    assert (
+        "last_day: 40 in doubt" in caplog.text
+        and "nobody has to do anything yet: their provider is asked at 2026-11-13T02:06" in caplog.text
+    )
     lost_answers.shift(302)
     assert set(field.work().values()) == {"success"}
     assert field.world.rows("select status from cohorts") == [("settled",)]

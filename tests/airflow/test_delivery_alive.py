@@ -47,7 +47,12 @@ def airflow(database_url, tmp_path, monkeypatch):
         shutil.copytree(ROOT / part, house / part, ignore=shutil.ignore_patterns("__pycache__"))
     path = house / "include" / "journeys" / f"{JOURNEY}.yaml"
     text, _, _ = path.read_text().partition("  - id: last_day")
-    changes = {'"0 6 * * *"': '"0 0 1 1 *"', "live: false": "live: true", "holdout: 10%": "holdout: 0%", "10:00": "00:01"}
+    changes = {
+        '"0 6 * * *"': '"0 0 1 1 *"',
+        "live: false": "live: true",
+        "holdout: 10%": "holdout: 0%",
+        "10:00": "00:01",
+    }
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)

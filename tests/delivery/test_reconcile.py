@@ -28,7 +28,9 @@ class Knowing(Provider):
 
     def look_up(self, messages):
         self.asked += messages
-        return {it.message_id: Receipt(it.message_id, "accepted", "p1") for it in messages if it.message_id in self.known}
+        return {
+            it.message_id: Receipt(it.message_id, "accepted", "p1") for it in messages if it.message_id in self.known
+        }
 
 
 @pytest.fixture
@@ -54,7 +56,13 @@ def test_what_the_provider_knows_is_settled_and_the_rest_reported(world, lost):
     done = settle(world, provider)
     assert (done.by_events, done.by_asking, done.closed) == (0, 7, 0)
     [left] = done.left
-    assert (left.journey, left.cohort_id, left.step, left.channel, left.count) == ("birthday_care", cohort_id, "greeting", "sms", 3)
+    assert (left.journey, left.cohort_id, left.step, left.channel, left.count) == (
+        "birthday_care",
+        cohort_id,
+        "greeting",
+        "sms",
+        3,
+    )
     assert left.message_ids == tuple(messages[7:]) and left.since == GREETING
     assert in_doubt(world) == [("unknown", 3)] and world.count("coupons", state="issued") == 7
     assert all(it.address.startswith("+") and it.batch_id == 1 for it in provider.asked)

@@ -11,6 +11,9 @@ from typing import Any
 _NUMBER = {"type": ["string", "null"], "pattern": r"^\s*(\d+(\.\d+)?|none)?\s*$"}
 """Text, since unlimited is spelt `none`."""
 
+_PORT = "443; Airflow 3.3.2 can't test a Connection without"
+"""Its list of Connections sends 0 for none, and takes it for another port than the stored one (apache/airflow#73298)."""
+
 
 def get_provider_info() -> dict[str, Any]:
     """By the schema airflow/provider_info.schema.json. The package's name has to be the installed distribution's."""
@@ -24,11 +27,12 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "retention.orchestration.hooks.SendGridHook",
                 "hook-name": "SendGrid (retention e-mail)",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port", "login"],
+                    "hidden-fields": ["schema", "login"],
                     "relabeling": {"password": "API key", "host": "API address"},
                     "placeholders": {
                         "password": "SG.xxxx, with the scope mail.send",
                         "host": "empty: https://api.sendgrid.com",
+                        "port": _PORT,
                         "extra": '{"from_email": "news@shop.example.com", "reply_to": "hello@shop.example.com"}',
                     },
                 },
@@ -46,7 +50,7 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "retention.orchestration.hooks.TwilioHook",
                 "hook-name": "Twilio (retention SMS)",
                 "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "port"],
+                    "hidden-fields": ["schema"],
                     "relabeling": {
                         "login": "Account SID",
                         "password": "Auth token",
@@ -56,14 +60,16 @@ def get_provider_info() -> dict[str, Any]:
                         "login": "AC..., or an API key's SID: SK...",
                         "password": "the auth token, or the API key's secret",
                         "host": "empty: https://api.twilio.com",
+                        "port": _PORT,
                         "extra": '{"senders": {"CN": "MG...", "*": "+15005550006"}, "segments_per_day": 50000}',
                     },
                 },
                 "conn-fields": {
+                    # As text: Airflow's editor of objects formats what is typed at every key, and loses its place.
                     "senders": _describe_field(
                         "Senders",
-                        'By country, * for the rest: a number or a messaging service. {"CN": "MG...", "*": "+15005550006"}',
-                        {"type": ["object", "null"]},
+                        "A number or a messaging service (MG...) for everybody, or several by country, with * for the rest: "
+                        '{"CN": "MG...", "*": "+15005550006"}',
                     ),
                     "account_sid": _describe_field("Account of the API key", "AC...; only with an API key as login"),
                     "per_second": _describe_field("Segments a second", "Empty: 100; none: unlimited", _NUMBER),

@@ -161,6 +161,8 @@ class TwilioProvider(HttpProvider):
 def _read_senders(fields: Fields) -> dict[str, str]:
     remedy = 'Write {"CN": "MG...", "*": "+15005550006"}: a messaging service or a number by country, * for the rest.'
     senders = fields.take("senders")
+    if isinstance(senders, str):  # Airflow's form knows text alone: one for all, or the JSON
+        senders = _load(senders.encode()) if senders.lstrip().startswith("{") else {"*": senders.strip()}
     if not isinstance(senders, dict) or not senders:
         fields.refuse('extra has no "senders".', remedy)
         return {}
