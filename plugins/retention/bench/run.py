@@ -42,7 +42,7 @@ class Wanted:
 
     customers: int = 100_000
     sms: int = 20_000
-    workers: int = 2
+    workers: int = 3
     naive: int = 400
     has_limit: bool = True
 

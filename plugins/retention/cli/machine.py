@@ -74,7 +74,7 @@ def up() -> None:
 def bench(
     customers: Annotated[int, typer.Option(min=1000, help="How many customers get an e-mail.")] = 100_000,
     sms: Annotated[int, typer.Option(min=100, help="How many of them get an SMS.")] = 20_000,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes, like mapped tasks.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes, like mapped tasks.")] = 3,
     as_json: AsJson = False,
 ) -> None:
     """Measure deliveries on this machine, beside the tutorials' loop and the raw limits. Reaches nobody."""
