@@ -199,8 +199,8 @@ def say(it, doubts, arrived):
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
 def test_kills_at_any_moment(battle, database_url, channel):
-    with battle(database_url, 12_000 if channel == "email" else 2000, channel, 1) as it:
-        it.fire(rounds=5, workers=2, longest=0.8)
+    with battle(database_url, 10_000 if channel == "email" else 1000, channel, 1) as it:
+        it.fire(rounds=3, workers=2, longest=0.8)
         doubts, arrived = it.check()
         say(it, doubts, arrived)
         if channel == "sms":
@@ -269,9 +269,8 @@ def survive_restarts(battle, channel, count, seed, times):
             assert not it.check()[1]
 
 
-@pytest.mark.parametrize("channel", ["email", "sms"])
-def test_postgres_falls_over(battle, channel):
-    survive_restarts(battle, channel, 15_000 if channel == "email" else 2000, seed=6, times=2)
+def test_postgres_falls_over(battle):
+    survive_restarts(battle, "email", 10_000, seed=6, times=1)
 
 
 @pytest.mark.soak
