@@ -6,6 +6,7 @@ Ours (what the engine decided and did) is written once: messages are inserted, o
 """
 
 from retention.store.tables.columns import metadata
+from retention.store.tables.contact import choices, cohort_steps, contact_slots
 from retention.store.tables.decided import (
     MODES,
     REDECIDABLE,
@@ -56,9 +57,12 @@ __all__ = [
     "metadata",
     "audit_log",
     "batches",
+    "choices",
     "cohort_runs",
+    "cohort_steps",
     "cohorts",
     "consents",
+    "contact_slots",
     "coupons",
     "customer_history",
     "customer_merge_rows",

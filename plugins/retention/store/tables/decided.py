@@ -17,6 +17,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    Time,
     UniqueConstraint,
     text,
 )
@@ -132,12 +133,13 @@ SKIP_REASONS = (
     "no_consent",
     "no_address",
     "duplicate_address",
+    "outranked",
     "frequency_cap",
     "no_coupon",
 )
 """Why somebody is not contacted, in the published order: the first that applies is the recorded one."""
 
-REDECIDABLE = ("frequency_cap", "no_coupon", "no_address", "no_consent")
+REDECIDABLE = ("outranked", "frequency_cap", "no_coupon", "no_address", "no_consent")
 """Skips that may be decided again while the step is open, as a new attempt."""
 
 batches = Table(
@@ -150,6 +152,10 @@ batches = Table(
     Column("wave", SmallInteger, nullable=False),
     Column("ordinal", Integer, nullable=False),
     Column("size", Integer, nullable=False),
+    instant("not_before", nullable=True),
+    Column("zone", Text),
+    Column("opens", Time),
+    Column("closes", Time),
     Column("state", Text, nullable=False),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     instant("planned_at"),
@@ -162,7 +168,8 @@ batches = Table(
     # ready -> sending -> done ; sending -> ready (some may be tried again) ; sending -> unknown (some are in doubt) -> done
     # ready -> failed (it kept failing: visible, never sent) -> ready (a person has mended the cause)
     one_of("state", ("ready", "sending", "unknown", "done", "failed")),
-    comment="The unit that is handed to a provider: committed as `sending` before the call. Its members never change.",
+    comment="The unit that is handed to a provider: committed as `sending` before the call. Its members never change. Not "
+    "handed over before not_before, nor outside opens..closes in its members' zone.",
 )
 
 coupons = Table(

@@ -205,6 +205,8 @@ consents = Table(
     Column("purpose", Text, nullable=False),
     Column("is_granted", Boolean, nullable=False),
     Column("source", Text, nullable=False),
+    # What the customer was shown: some countries ask for proof of the words.
+    Column("wording", Text),
     instant("occurred_at"),
     instant("recorded_at"),
     one_of("purpose", ("marketing", "transactional")),
