@@ -11,6 +11,7 @@
     ├── DataHeld                   the facts are not fit to decide on: nothing goes on until they are, or are accepted
     ├── StepNotPlanned             a step was to be delivered before it was planned
     ├── BooksOpen                  a cohort can't be settled: a step failed or messages have no outcome
+    ├── TooEarly                   batches wait for their receivers' hours; carries until when
     ├── RenderError                a template could not be rendered for one message
     ├── DeliveryError              the hand-over to a provider failed
     │   ├── RetryLater             nobody was accepted; the same call may succeed later (429, 5xx, refused)
@@ -107,6 +108,14 @@ class BooksOpen(RetentionError):
     `again_at`: when it may be settled without anybody's doing, None where a person has to act."""
 
     again_at: datetime | None = None
+
+
+class TooEarly(RetentionError):
+    """Batches wait until their receivers may be written to: from `at` on (an aware datetime)."""
+
+    def __init__(self, what: str, at: datetime):
+        self.at = at
+        super().__init__(f"{what} wait until {at.isoformat(timespec='minutes')}: before that is outside the hours of contact.")
 
 
 class RenderError(RetentionError):

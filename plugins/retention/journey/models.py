@@ -103,6 +103,11 @@ class Send(Block):
         default=None,
         description="A message on each of these channels on which the customer can and may be reached.",
     )
+    fallback: OptionalDuration = Field(
+        default=None,
+        description="If the message bounces within this time, it is sent on the next of the channels. "
+        "4h: looks once, four hours after the step is due. never: it is not.",
+    )
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Send:
@@ -110,6 +115,8 @@ class Send(Block):
             raise refuse("has both channels and all.", "Keep channels (the first reachable) or all (each of them).")
         if not self.channels and not self.all:
             raise refuse("names no channel.", "Add channels: [sms, email] (the first reachable) or all: [sms, email].")
+        if self.fallback and len(self.channels or ()) < 2:
+            raise refuse("has a fallback, but no second channel.", "Write channels: [sms, email], or delete fallback.")
         return self
 
     @property
@@ -129,6 +136,11 @@ class Step(Block):
     id: StepId = Field(description="The step's name in Airflow and in reports. It stays for as long as the step does.")
     at: When = Field(
         description="When it is due, in the journey's time zone. day 0 is the day on which the cohort enters."
+    )
+    zone: Literal["journey", "customer"] = Field(
+        default="journey",
+        description="Whose clock the moment is told by. customer: 10:00 where the customer lives, but not before the step "
+        "is due in the journey's zone. journey: the same moment for everybody.",
     )
     coupon: Coupon | None = Field(default=None, description="Gives each customer a personal code with this step.")
     only_if: Literal["coupon_unused"] | None = Field(

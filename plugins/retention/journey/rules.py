@@ -28,6 +28,7 @@ def check_journey(journey: Journey, steps: NumberedSteps, failed: Collection[str
     # A step that can't be read may be the one that gives the coupon.
     if "steps" not in failed:
         yield from _check_conditions(steps)
+    yield from _check_fallbacks(steps)
     if "entry" not in failed:
         yield from _check_entry(journey)
     if "holdout" not in failed and not 0 <= journey.holdout <= MOST_HOLDOUT:
@@ -64,6 +65,14 @@ def _check_entry_moment(journey: Journey, steps: NumberedSteps) -> Iterator[Find
             last = f"at {entered:%H:%M} (schedule {show(journey.schedule)})"
             what = f"{step.at} is already over when the cohort enters {last}."
             yield ("steps", index, "at"), what, "Write a later time, or day 1."
+
+
+def _check_fallbacks(steps: NumberedSteps) -> Iterator[Finding]:
+    for index, step in steps:
+        if step.send.fallback and step.send.fallback >= step.expires:
+            after, late = write_duration(step.send.fallback), write_duration(step.expires)
+            what = f"{after} is too late: the step expires after {late}."
+            yield ("steps", index, "send", "fallback"), what, "Write less, or a longer expires."
 
 
 def _coupons_before(steps: NumberedSteps, step: Step) -> list[Step]:

@@ -55,16 +55,16 @@ contact_slots = Table(
     metadata,
     Column("customer_id", Text, nullable=False),
     Column("mode", Text, nullable=False),
-    Column("scope", Text, nullable=False),
-    Column("starts_on", Date, nullable=False),
-    Column("slot", SmallInteger, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("nth", SmallInteger, nullable=False),
+    Column("journey", Text, nullable=False),
+    Column("channel", Text, nullable=False),
     Column("enrollment_id", BigInteger, nullable=False),
     Column("step", Text, nullable=False),
-    Column("channel", Text, nullable=False),
-    # A cap of two a day are two slots a day: whoever plans at the same time, nobody gets a third.
-    PrimaryKeyConstraint("customer_id", "mode", "scope", "starts_on", "slot"),
-    CheckConstraint("slot > 0", name="slot_positive"),
+    # Who plans a contact claims the person's next number of that day: of two that plan at the same time one is refused.
+    PrimaryKeyConstraint("customer_id", "mode", "day", "nth"),
+    CheckConstraint("nth > 0", name="nth_positive"),
     one_of("mode", MODES),
-    comment="Contacts that count for a cap: scope says which (all/day, sms/week, journey:birthday_care/month), starts_on "
-    "the first day of the period in the customer's zone. Given back when the contact does not take place.",
+    comment="Contacts that count for caps, each claimed before it is planned: the nth of a customer on a day of their own "
+    "zone. Given back when the contact does not take place.",
 )

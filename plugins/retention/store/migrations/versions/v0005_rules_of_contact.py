@@ -99,17 +99,17 @@ def upgrade() -> None:
         "contact_slots",
         sa.Column("customer_id", sa.Text(), nullable=False),
         sa.Column("mode", sa.Text(), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=False),
-        sa.Column("starts_on", sa.Date(), nullable=False),
-        sa.Column("slot", sa.SmallInteger(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("nth", sa.SmallInteger(), nullable=False),
+        sa.Column("journey", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("enrollment_id", sa.BigInteger(), nullable=False),
         sa.Column("step", sa.Text(), nullable=False),
-        sa.Column("channel", sa.Text(), nullable=False),
-        sa.CheckConstraint("slot > 0", name=op.f("ck_contact_slots_slot_positive")),
+        sa.CheckConstraint("nth > 0", name=op.f("ck_contact_slots_nth_positive")),
         sa.CheckConstraint("mode in ('live', 'test')", name=op.f("ck_contact_slots_mode_known")),
-        sa.PrimaryKeyConstraint("customer_id", "mode", "scope", "starts_on", "slot", name=op.f("pk_contact_slots")),
-        comment="Contacts that count for a cap: scope says which (all/day, sms/week, journey:birthday_care/month), starts_on "
-        "the first day of the period in the customer's zone. Given back when the contact does not take place.",
+        sa.PrimaryKeyConstraint("customer_id", "mode", "day", "nth", name=op.f("pk_contact_slots")),
+        comment="Contacts that count for caps, each claimed before it is planned: the nth of a customer on a day of their own "
+        "zone. Given back when the contact does not take place.",
     )
     op.add_column("consents", sa.Column("wording", sa.Text(), nullable=True))
     op.add_column("batches", sa.Column("not_before", postgresql.TIMESTAMP(timezone=True), nullable=True))
