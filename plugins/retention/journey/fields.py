@@ -17,7 +17,7 @@ from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSc
 from retention.journey import notation
 from retention.journey.notation import Moment, did_you_mean, list_options, refuse, show
 
-CHANNELS = ("email", "sms")
+CHANNELS = ("email", "sms", "whatsapp", "webhook")
 """The channels a journey may name."""
 
 EVENT_KINDS = (

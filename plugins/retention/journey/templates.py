@@ -1,7 +1,8 @@
 """Templates: the words of a message, per channel and locale. Owns their files and how a locale is chosen.
 
 A template is a folder: template.yaml (purpose, title), email.<locale>.html (subject and preheader between two lines of
----, then HTML), email.<locale>.txt, sms.<locale>.txt.
+---, then HTML), email.<locale>.txt, sms.<locale>.txt, whatsapp.<locale>.txt (the approved content it stands for between
+two lines of ---, then what that says), webhook.<locale>.txt (perhaps a title between them).
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from retention.journey.document import find_stray_bytes, read_document
 from retention.journey.explain import explain_errors
 from retention.journey.fields import CHANNELS, Text
 from retention.journey.files import Files
-from retention.journey.notation import LOCALE_PATTERN, did_you_mean, list_options, show
+from retention.journey.notation import LOCALE_PATTERN, did_you_mean, show
 from retention.journey.shop import choose_locale
-from retention.journey.template_syntax import read_wording
+from retention.journey.template_heads import HEADS, check_content, split_head
+from retention.journey.template_syntax import Wording, read_wording
 
 HEAD = "template.yaml"
-_ENDINGS = dict(zip(CHANNELS, (("html", "txt"), ("txt",)), strict=True))
+_ENDINGS = {channel: ("html", "txt") if channel == "email" else ("txt",) for channel in CHANNELS}
 
 
 class TemplateHead(BaseModel):
@@ -41,12 +43,16 @@ class TemplateHead(BaseModel):
 
 @dataclass(frozen=True)
 class Part:
-    """The words for one channel and locale, with Jinja in them. `html` already holds the hidden preheader."""
+    """The words for one channel and locale, with Jinja in them. `html` already holds the hidden preheader.
+
+    `subject` is an e-mail's, or a webhook's title. `content_sid` is what WhatsApp approved, `variables` what fills it."""
 
     text: str
     subject: str | None = None
     preheader: str | None = None
     html: str | None = None
+    content_sid: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,8 @@ def _explain_name(file_name: str) -> tuple[str, str]:
         near = did_you_mean(file_name, [HEAD, *known])
     else:
         near = f'Did you mean "{guess}"?'
-    rule = "Parts are named email.<locale>.html, email.<locale>.txt and sms.<locale>.txt."
+    texts = [f"{channel}.<locale>.txt" for channel in CHANNELS]
+    rule = f"Parts are named email.<locale>.html, {', '.join(texts[:-1])} and {texts[-1]}."
     return f"{show(file_name)} is not a part of a template.", f"{near} {rule}".strip()
 
 
@@ -169,7 +176,8 @@ def _read_part(
             why = "Some people read e-mail as plain text." if ending == "txt" else "It holds the subject and the HTML."
             missing = f"{place}/{channel}.{locale}.{ending}"
             folder.problems.append(Problem(missing, 1, "the file is missing.", f"Write it. {why}"))
-    head: dict[str, str] = {}
+    words: dict[str, str] = {}
+    variables: dict[str, str] = {}
     bodies: dict[str, str] = {}
     for ending, (path, text) in texts.items():
         stray = find_stray_bytes(path, text)
@@ -177,58 +185,35 @@ def _read_part(
             folder.problems.append(stray)
             continue
         body, first_line = text, 1
-        if ending == "html":
-            head, body, first_line = _split_head(folder, path, text)
+        if kind := HEADS.get((channel, ending)):
+            head = split_head(kind, path, text)
+            words, variables, body, first_line = head.words, head.variables(), head.body, head.first_line
+            folder.problems.extend(head.problems)
+            said = {key: _check_words(folder, channel, path, head.words[key], head.lines[key]) for key in head.words}
         if not body.strip():
             nothing = Problem(path, first_line, "there are no words in it.", "Write some, or delete the file.")
             folder.problems.append(nothing)
-        _check_words(folder, channel, path, body, first_line)
+        wording = _check_words(folder, channel, path, body, first_line)
+        if words.get("content_sid"):
+            found = {key: it.variables for key, it in (said | {"": wording}).items()}
+            folder.problems.extend(check_content(head, path, found))
         bodies[ending] = body
     if len(folder.problems) > before:
         return None
-    subject, preheader = head.get("subject"), head.get("preheader")
+    preheader = words.get("preheader")
     markup = _insert_preheader(bodies["html"], preheader) if "html" in bodies else None
-    return Part(text=bodies["txt"].strip() + ("\n" if channel == "email" else ""), subject=subject,
-                preheader=preheader, html=markup)  # fmt: skip
+    return Part(text=bodies["txt"].strip() + ("\n" if channel == "email" else ""),
+                subject=words.get("subject") or words.get("title"), preheader=preheader, html=markup,
+                content_sid=words.get("content_sid"), variables=variables)  # fmt: skip
 
 
-def _check_words(folder: TemplateFolder, channel: str, path: str, text: str, first_line: int) -> None:
+def _check_words(folder: TemplateFolder, channel: str, path: str, text: str, first_line: int) -> Wording:
     wording = read_wording(text, first_line)
     folder.problems.extend(Problem(path, line, what, remedy) for line, what, remedy in wording.mistakes)
     folder.coupon_uses.extend(
         (channel, path, line, name) for line, name in wording.variables if name.startswith("coupon.")
     )
-
-
-def _split_head(folder: TemplateFolder, path: str, text: str) -> tuple[dict[str, str], str, int]:
-    """The keys between the two lines of ---, the rest, and the line on which it begins. Not YAML: `key: words`."""
-    lines = text.split("\n")
-    end = next((i for i, line in enumerate(lines[1:], 1) if line.rstrip() == "---"), None)
-    if lines[0].rstrip() != "---" or end is None:
-        remedy = "Begin the file with a line ---, a line subject: ..., a line preheader: ... and a line ---."
-        folder.problems.append(Problem(path, 1, "the e-mail has no subject.", remedy))
-        return {}, text, 1
-    head: dict[str, str] = {}
-    for number, line in enumerate(lines[1:end], 2):
-        if not line.strip():
-            continue
-        key, colon, words = (part.strip() for part in line.partition(":"))
-        if not colon or key not in ("subject", "preheader"):
-            near = did_you_mean(key, ["subject", "preheader"]) if colon else 'Write "subject: ...".'
-            remedy = near or list_options("Keys here", ["subject", "preheader"])
-            folder.problems.append(Problem(path, number, f"unknown key {show(key)}.", remedy))
-            continue
-        if key in head:
-            folder.problems.append(Problem(path, number, f"the key {show(key)} is written twice.", "Keep one of them."))
-            continue
-        if len(words) > 1 and words[0] == words[-1] and words[0] in "\"'":
-            words = words[1:-1].strip()
-        head[key] = words
-        _check_words(folder, "email", path, words, number)
-    if not head.get("subject"):
-        remedy = 'Write "subject: ..." below the first ---.'
-        folder.problems.append(Problem(path, 1, "the e-mail has no subject.", remedy))
-    return head, "\n".join(lines[end + 1 :]), end + 2
+    return wording
 
 
 def _insert_preheader(markup: str, preheader: str | None) -> str:
