@@ -82,8 +82,10 @@ def test_the_form_s_page_gets_them(airflow_settings):
 def test_the_example_is_one_that_works(airflow_settings):
     from airflow.providers_manager import ProvidersManager
 
+    from retention.delivery.channels.base import Ours
     from retention.delivery.choose import PROVIDERS as known
     from retention.delivery.tokens import Signer
+    from retention.orchestration.cohort import read_clock
 
     for it in ProvidersManager().iter_connection_type_hook_ui_metadata():
         if it.connection_type in TYPES:
@@ -92,7 +94,7 @@ def test_the_example_is_one_that_works(airflow_settings):
                 conn_id_of(channel), conn_type=it.connection_type, host=None, login=SMS["login"], password="x",
                 schema=None, port=None, extra=json.loads(it.field_behaviour["placeholders"]["extra"]),
             )  # fmt: skip
-            known[channel][it.connection_type](account, signer=Signer(("x" * 32,)), public_url="https://x").close()
+            known[channel][it.connection_type](account, Ours(Signer(("x" * 32,)), "https://x", read_clock)).close()
 
 
 def test_the_right_key(front):

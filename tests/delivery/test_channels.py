@@ -29,6 +29,7 @@ from tests.delivery.openapi import check_request
 from tests.world import INCLUDE
 
 KEY = "0123456789abcdef0123456789abcdef"
+NOW = datetime(2026, 12, 1, 2, 0, tzinfo=UTC)
 SID = "AC" + "a" * 32
 SHIPPED = load(read_files(INCLUDE)).versions
 STEPS = [(name, step.id) for name, version in SHIPPED.items() for step in version.journey.steps]
@@ -36,7 +37,7 @@ HOSTILE = [
     "李雷",
     "",
     None,
-    "O'Neil \"Bo\" <b>&amp;",
+    'O\'Neil "Bo" <b>&amp;',
     "🎂👩‍👩‍👧 emoji",
     "{{ coupon.code }}{% for %}{#",
     "-mark- -0t- -name-",
@@ -80,7 +81,7 @@ def open_channel():
 
     def open_channel(channel, **extra):
         account = read_account(channel)
-        opened.append(open_provider(channel, replace(account, extra={**account.extra, **extra})))
+        opened.append(open_provider(channel, replace(account, extra={**account.extra, **extra}), lambda: NOW))
         return opened[-1]
 
     yield open_channel
@@ -311,7 +312,7 @@ def test_sendgrid_refuses_the_account(open_channel, status, field):
 def test_a_wrong_connection_is_named_and_keeps_its_secret(monkeypatch, value, said):
     monkeypatch.setenv("AIRFLOW_CONN_RETENTION_EMAIL", value)
     with pytest.raises(ConfigError) as caught:
-        open_provider("email", read_account("email"))
+        open_provider("email", read_account("email"), lambda: NOW)
     assert said in str(caught.value) and "SG.hidden" not in str(caught.value)
 
 
@@ -332,7 +333,7 @@ def test_connections_as_uris_and_as_json_are_the_same(monkeypatch):
 def test_a_provider_needs_an_address_to_report_to(monkeypatch, url):
     monkeypatch.setenv("RETENTION_PUBLIC_URL", url)
     with pytest.raises(ConfigError, match="RETENTION_PUBLIC_URL"):
-        open_provider("sms", read_account("sms"))
+        open_provider("sms", read_account("sms"), lambda: NOW)
 
 
 def test_a_token_serves_one_purpose_and_outlives_its_key():

@@ -40,7 +40,7 @@ def measure(engine: Engine, cohort_id: int, step: str, channel: str) -> dict[str
 
 
 def _measure_http(channel: str, letters: list[Letter]) -> dict[str, float]:
-    provider = open_provider(channel, read_account(channel))
+    provider = open_provider(channel, read_account(channel), lambda: NOON)
     size = 1000 if channel == "email" else 50
     requests = []
 

@@ -42,7 +42,7 @@ def providers(as_json: AsJson = False) -> None:
             rows.append((channel, "outbox", "ok", said))
             continue
         try:
-            with closing(open_provider(channel, account)) as provider:
+            with closing(open_provider(channel, account, read_clock)) as provider:
                 rows.append((channel, account.provider, "ok", provider.check()))
         except RetentionError as error:
             rows.append((channel, account.provider, "trouble", str(error)))
@@ -98,7 +98,7 @@ def send_test(
         say(letter.text, "", f"Not sent: {channel} is carried by the outbox. A Connection in the environment sends it:")
         say(f"AIRFLOW_CONN_RETENTION_{channel.upper()}; docs/delivery.md says how.")
         return
-    with closing(open_provider(channel, account)) as provider:
+    with closing(open_provider(channel, account, read_clock)) as provider:
         receipt = hand_over(provider, letter)
     say(
         f"{account.provider} took it, as {receipt.provider_id}. No coupon was spent; the code {letter.values[1] or '-'} is invented."

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select
 
 from retention.delivery.accounts import Account, conn_id_of
 from retention.delivery.channels import PROVIDERS, HttpProvider, OutboxProvider, Provider
+from retention.delivery.channels.base import Ours
 from retention.delivery.tokens import read_signer
 from retention.errors import ConfigError, Problem
 from retention.store.tables import provider_accounts
@@ -32,7 +33,7 @@ def choose_provider(
     if account is not None and account.provider == "outbox":
         return OutboxProvider(engine, clock)
     if account is not None:
-        return open_provider(channel, account)
+        return open_provider(channel, account, clock)
     with engine.connect() as conn:
         used = conn.scalar(select(provider_accounts.c.account).where(provider_accounts.c.channel == channel).limit(1))
     if used:
@@ -43,13 +44,15 @@ def choose_provider(
     return OutboxProvider(engine, clock)
 
 
-def open_provider(channel: str, account: Account) -> HttpProvider:
-    """The provider of an account. Raises ConfigError for a type that does not carry the channel, and for bad fields."""
+def open_provider(channel: str, account: Account, clock: Callable[[], datetime]) -> HttpProvider:
+    """The provider of an account; `clock` tells the present, for requests that bear it.
+
+    Raises ConfigError for a type that does not carry the channel, and for bad fields."""
     known = PROVIDERS[channel]
     if account.provider not in known:
         what = f'has the type "{account.provider}", which does not carry {channel}.'
         raise ConfigError([Problem(f"Connection {account.conn_id}", 0, what, f"Types: {', '.join(known)}, outbox.")])
-    return known[account.provider](account, signer=read_signer(), public_url=read_public_url())
+    return known[account.provider](account, Ours(read_signer(), read_public_url(), clock))
 
 
 def read_public_url() -> str:

@@ -47,6 +47,7 @@ class Renderer:
     def __init__(self, version: Version, step_id: str, *, each_person: bool = False):
         self._version = version
         self._journey = version.journey
+        self._step_id = step_id
         self._template = version.templates[self._journey.step(step_id).send.template]
         self._each_person = each_person
         self._compiled: dict[tuple[str, str], tuple[str, dict[str, Template], bool]] = {}
@@ -66,7 +67,7 @@ class Renderer:
             sheet = self._sheets.get(key)
             if sheet is None:
                 sheet = self._sheets[key] = self._render(row, locale, parts, values, is_own=False)
-        return Letter(row.message_id, row.channel, mode, row.address, sheet, values, batch_id)
+        return Letter(row.message_id, row.channel, mode, row.address, sheet, values, batch_id, row.customer_id)
 
     def _render(
         self, row: Row, locale: str, parts: dict[str, Template], values: tuple[str, ...], *, is_own: bool
@@ -85,8 +86,8 @@ class Renderer:
             for field, part in parts.items():
                 given = filled if is_own else sheets.make_gaps(filled, is_html=field == "html")
                 text = part.render(given)
-                # A subject is one header line, whatever somebody's name holds.
-                text = _LINE_BREAKS.sub(" ", text).strip() if field == "subject" else text
+                # A subject is one header line, whatever somebody's name holds; WhatsApp takes one line a variable, too.
+                text = _LINE_BREAKS.sub(" ", text).strip() if field == "subject" or field.isdecimal() else text
                 text = text.strip() if field == "text" else text
                 written[field] = (text,) if is_own else sheets.cut(text)
         except TemplateError as error:
@@ -94,7 +95,12 @@ class Renderer:
         except Exception as error:  # a template may do anything; its text is not ours to show
             raise RenderError(f"{place}: {type(error).__name__}") from error
         sender = self._version.shop.name_in(locale, self._journey.default_locale)
-        return Sheet(locale, sender, self._template.purpose == "marketing", is_own=is_own, **written)
+        return Sheet(
+            locale, sender, self._template.purpose == "marketing", is_own=is_own,
+            variables=tuple(written.pop(field) for field in parts if field.isdecimal()),
+            content_sid=self._template.parts[row.channel, locale].content_sid,
+            journey=self._journey.journey, step=self._step_id, **written,
+        )  # fmt: skip
 
     def _parts(self, channel: str, asked: str) -> tuple[str, dict[str, Template], bool]:
         if (channel, asked) not in self._compiled:
@@ -118,7 +124,7 @@ class Renderer:
 
 
 def _list_sources(part: Part) -> dict[str, str]:
-    sources = {"subject": part.subject, "html": part.html, "text": part.text}
+    sources = {"subject": part.subject, "html": part.html, "text": part.text, **part.variables}
     return {field: source for field, source in sources.items() if source is not None}
 
 

@@ -34,7 +34,9 @@ Piece = str | tuple[int, bool]
 class Sheet:
     """The words of one channel and locale for one case. `is_own`: written for a single person, without gaps.
 
-    `sender` is the shop's name in the sheet's language. `subject` and `html` are None on channels that have none."""
+    `sender` is the shop's name in the sheet's language. `subject` (a webhook's title) and `html` are None on channels that
+    have none. `content_sid` is what WhatsApp approved, `variables` what fills its 1, 2, ...; `journey` and `step` say where
+    it belongs."""
 
     locale: str
     sender: str
@@ -43,6 +45,10 @@ class Sheet:
     subject: tuple[Piece, ...] | None = None
     html: tuple[Piece, ...] | None = None
     is_own: bool = False
+    content_sid: str | None = None
+    variables: tuple[tuple[Piece, ...], ...] = ()
+    journey: str = ""
+    step: str = ""
 
     def gaps(self) -> list[tuple[int, bool]]:
         """Every gap there is, once each."""

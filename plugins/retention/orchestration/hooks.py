@@ -31,10 +31,11 @@ class AccountHook(BaseHook):
     def get_conn(self) -> HttpProvider:
         """The provider; `close` it. Raises ConfigError for what is wrong with the Connection, or with our settings."""
         from retention.delivery.choose import open_provider
+        from retention.orchestration.cohort import read_clock
 
         # Airflow tests a Connection under a name that it makes up: people know it by the one that deliveries look for.
         account = read_connection(self.get_connection(self.conn_id), self.default_conn_name)
-        return open_provider(self.channel, account)
+        return open_provider(self.channel, account, read_clock)
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether the provider knows the account; sends nothing. One line for the person who pressed the button."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from retention.delivery.http import Answer, Client, Request, Turn
 from retention.delivery.sheets import Sheet, fill
+from retention.delivery.tokens import Signer
 from retention.errors import AccountRefused
 
 
@@ -27,6 +29,7 @@ class Letter(NamedTuple):
     sheet: Sheet
     values: tuple[str, ...] = ()
     batch_id: int = 0
+    customer_id: str = ""
 
     @property
     def locale(self) -> str:
@@ -35,7 +38,7 @@ class Letter(NamedTuple):
 
     @property
     def subject(self) -> str | None:
-        """The subject, None on channels that have none."""
+        """The subject or title, None on channels that have none."""
         return None if self.sheet.subject is None else fill(self.sheet.subject, self.values)
 
     @property
@@ -47,6 +50,11 @@ class Letter(NamedTuple):
     def text(self) -> str:
         """The plain text."""
         return fill(self.sheet.text, self.values)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What fills the content that WhatsApp approved: by number, from "1" on."""
+        return {str(n): fill(pieces, self.values) for n, pieces in enumerate(self.sheet.variables, 1)}
 
     def __repr__(self) -> str:  # never an address or a body in a log line
         return f"<Letter {self.message_id}>"
@@ -104,6 +112,15 @@ class Sent:
     """Epoch seconds."""
 
 
+@dataclass(frozen=True)
+class Ours:
+    """What of ours a provider is opened with: who signs our ids, where people and providers reach us, the present."""
+
+    signer: Signer
+    public_url: str
+    clock: Callable[[], datetime]
+
+
 class Provider(ABC):
     """Takes letters. `name` is what outcomes say of who carried them, `account` whose rates and budgets count."""
 
@@ -147,12 +164,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Reading:
-    """An answer, understood. `split`: nobody was accepted because of somebody: halve it, down to the one who is."""
+    """An answer, understood. `split`: nobody was accepted because of somebody: halve it, down to the one who is.
+
+    `others`: receipts of those in the request who fared otherwise, by message."""
 
     result: Literal["accepted", "refused", "later", "unknown", "split"]
     provider_id: str | None = None
     reason: str | None = None
     suppress: str | None = None
+    others: Mapping[int, Receipt] = field(default_factory=dict)
 
 
 class HttpProvider(Provider):
@@ -210,6 +230,8 @@ class HttpProvider(Provider):
 
     def make_receipt(self, letter: Letter, reading: Reading, call: Call) -> Receipt:
         """The receipt of one letter of an answered request."""
+        if letter.message_id in reading.others:
+            return reading.others[letter.message_id]
         result = "refused" if reading.result == "split" else reading.result
         return Receipt(letter.message_id, result, reading.provider_id, reading.reason, reading.suppress)
 

@@ -15,10 +15,10 @@ from urllib.parse import quote
 import orjson
 
 from retention.delivery.accounts import Account, Fields
-from retention.delivery.channels.base import Call, HttpProvider, Letter, Reading, Receipt, Sent
+from retention.delivery.channels.base import Call, HttpProvider, Letter, Ours, Reading, Receipt, Sent
 from retention.delivery.http import Answer, Request
 from retention.delivery.sheets import in_html, mark
-from retention.delivery.tokens import UNSUBSCRIBE, Signer
+from retention.delivery.tokens import UNSUBSCRIBE
 from retention.errors import AccountRefused, RetryLater
 
 BASE_URL = "https://api.sendgrid.com"
@@ -33,13 +33,13 @@ EXTRA = ("from_email", "from_name", "reply_to", "per_second")
 
 
 class SendGridProvider(HttpProvider):
-    """Carries e-mail. `public_url` is where links lead: the unsubscribe address of each letter begins with it."""
+    """Carries e-mail. The unsubscribe address of each letter begins with our public address."""
 
     name = "sendgrid"
     at_once = 4
     timeout_s = 60.0
 
-    def __init__(self, account: Account, *, signer: Signer, public_url: str):
+    def __init__(self, account: Account, ours: Ours):
         fields = Fields(account)
         key = fields.require("password", account.password, "It is the API key: SG.xxxx.")
         sender = fields.take("from_email")
@@ -52,7 +52,7 @@ class SendGridProvider(HttpProvider):
         super().__init__()
         self._url = account.base_url or BASE_URL
         self._headers = (f"Authorization: Bearer {key}", "Content-Type: application/json", "Accept: application/json")
-        self._signer, self._public_url = signer, public_url.rstrip("/")
+        self._signer, self._public_url = ours.signer, ours.public_url.rstrip("/")
         self.account = f"sendgrid:{account.conn_id}"
 
     def build(self, letters: Sequence[Letter]) -> list[Request | Receipt]:

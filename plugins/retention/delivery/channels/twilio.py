@@ -16,10 +16,10 @@ import orjson
 import phonenumbers
 
 from retention.delivery.accounts import Account, Fields
-from retention.delivery.channels.base import Call, HttpProvider, Letter, Reading, Receipt, Sent
+from retention.delivery.channels.base import Call, HttpProvider, Letter, Ours, Reading, Receipt, Sent
 from retention.delivery.http import Answer, Request
 from retention.delivery.segments import count_segments
-from retention.delivery.tokens import STATUS, Signer
+from retention.delivery.tokens import STATUS
 from retention.errors import AccountRefused, RetryLater
 
 BASE_URL = "https://api.twilio.com"
@@ -43,13 +43,13 @@ EXTRA = ("account_sid", "senders", "per_second", "segments_per_day", "max_segmen
 
 
 class TwilioProvider(HttpProvider):
-    """Carries SMS. `public_url` is where Twilio reports to: its address for status begins with it."""
+    """Carries SMS. Where Twilio reports to begins with our public address."""
 
     name = "twilio"
     at_once = 50
     timeout_s = 30.0
 
-    def __init__(self, account: Account, *, signer: Signer, public_url: str):
+    def __init__(self, account: Account, ours: Ours):
         fields = Fields(account)
         login = fields.require("login", account.login, "It is the account SID (AC...) or an API key's SID (SK...).")
         secret = fields.require("password", account.password, "It is the auth token or the API key's secret.")
@@ -65,8 +65,8 @@ class TwilioProvider(HttpProvider):
         self._resource = f"{account.base_url or BASE_URL}/2010-04-01/Accounts/{sid}"
         basic = b64encode(f"{login}:{secret}".encode()).decode()
         self._headers = (f"Authorization: Basic {basic}", "Content-Type: application/x-www-form-urlencoded")
-        self._signer = signer
-        self._callback = quote_plus(f"{public_url.rstrip('/')}/events/twilio/")
+        self._signer = ours.signer
+        self._callback = quote_plus(f"{ours.public_url.rstrip('/')}/events/twilio/")
         self.account = f"twilio:{account.conn_id}"
 
     def build(self, letters: Sequence[Letter]) -> list[Request | Receipt]:
