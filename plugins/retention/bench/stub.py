@@ -1,4 +1,4 @@
-"""A local stand-in of SendGrid and Twilio, fast, honest, and able to misbehave on command. Listens on 127.0.0.1 only.
+"""A local stand-in of SendGrid, Twilio and a company's own gateway, fast, honest, and able to misbehave on command. Listens on 127.0.0.1 only.
 
 Owns the command and the process: `python -m retention.bench.stub --port 0` prints {"port": 12345} and serves until it is
 told to stop; `start_stub` does this from Python. Sends nothing to anybody. What it can be told while it runs:
@@ -42,8 +42,8 @@ class Stub:
         return f"http://127.0.0.1:{self.port}"
 
     def fetch_record(self) -> dict[str, Any]:
-        """What came so far: requests, accepted, by_status, duplicates, emails, sms, bytes, rate_limited, first_at,
-        last_at, faults. See Book.summarize."""
+        """What came so far: requests, accepted, by_status, duplicates, emails, sms, whatsapp, webhook, bytes,
+        rate_limited, first_at, last_at, faults. See Book.summarize."""
         return self._ask("GET", "/_record")
 
     def set_faults(self, **weights: float) -> None:

@@ -54,7 +54,8 @@ class Batch(NamedTuple):
 
 
 class Sms(NamedTuple):
-    """One accepted SMS. `sender` or `service` is None."""
+    """One accepted SMS or WhatsApp message (`to` begins with whatsapp:). `sender` or `service` is None; `content` is what
+    was approved, and `body` then its variables."""
 
     sid: str
     account: str
@@ -65,15 +66,18 @@ class Sms(NamedTuple):
     body: str
     callback: str | None
     segments: int
+    content: str | None = None
 
 
 class Drawer:
-    """A part of the memory: e-mail found by argument or address, SMS by number. E-mail is indexed when first asked for."""
+    """A part of the memory: e-mail found by argument or address, SMS by number. E-mail is indexed when first asked for; of what went
+    to the gateway the ids are kept."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
         self.sms: list[Sms] = []
         self.sms_to: dict[str, list[Sms]] = {}
+        self.pushed: set[int] = set()
         self.count = 0
         self._indexed = 0
         self._places: dict[int, int | list[int]] = {}
@@ -119,7 +123,9 @@ class Book:
 
     def clear(self) -> None:
         """Forget everything. The record file stays as it is."""
-        self.requests = self.emails = self.sms = self.bytes = self.rate_limited = self.repeats = 0
+        self.requests = self.emails = self.sms = self.whatsapp = self.webhook = self.bytes = self.rate_limited = (
+            self.repeats
+        ) = 0
         self.by_status: Counter[int] = Counter()
         self.faults: Counter[str] = Counter()
         self.first_at: float | None = None
@@ -128,7 +134,7 @@ class Book:
         self.drawers = [Drawer()]
 
     def note_request(self) -> None:
-        """One of the two POST endpoints was called."""
+        """One of the POST endpoints that take messages was called."""
         self.requests += 1
         if self.first_at is None:
             self.first_at = read_clock()
@@ -152,12 +158,24 @@ class Book:
         drawer = self._note_count(1, it.at)
         drawer.sms.append(it)
         drawer.sms_to.setdefault(it.to, []).append(it)
-        self.sms += 1
+        is_sms = not it.to.startswith("whatsapp:")
+        self.sms, self.whatsapp = self.sms + is_sms, self.whatsapp + (not is_sms)
         if self._is_whole:
             self._note_repeat(hash(it.callback or (it.to, it.body)))
         if self._file is not None:
-            line = {"kind": "sms", "to": it.to, "callback": it.callback, "body": it.body, "id": it.sid, "at": it.at}
-            self._write([line])
+            line = {"to": it.to, "callback": it.callback, "body": it.body, "id": it.sid, "at": it.at}
+            self._write([{"kind": "sms", **line} if is_sms else {"kind": "whatsapp", **line, "content": it.content}])
+
+    def accept_pushes(self, messages: list[dict[str, Any]], at: float) -> None:
+        """Write down what the gateway took: in the file first."""
+        drawer = self._note_count(len(messages), at)
+        drawer.pushed.update(it["id"] for it in messages)
+        self.webhook += len(messages)
+        if self._is_whole:
+            for it in messages:
+                self._note_repeat(hash(("webhook", it["id"])))
+        if self._file is not None:
+            self._write({"kind": "webhook", **it, "at": at} for it in messages)
 
     def _note_count(self, messages: int, at: float) -> Drawer:
         self.last_at = at
@@ -179,15 +197,17 @@ class Book:
             data = data[os.write(self._file or 0, data) :]
 
     def summarize(self) -> dict[str, Any]:
-        """The answer to GET /_record. `requests` are those to the two POST endpoints, `bytes` their bodies; `by_status`
+        """The answer to GET /_record. `requests` are those that bring messages, `bytes` their bodies; `by_status`
         are answers that went out whole; `duplicates` is None where they were not counted."""
         return {
             "requests": self.requests,
-            "accepted": self.emails + self.sms,
+            "accepted": self.emails + self.sms + self.whatsapp + self.webhook,
             "by_status": {str(status): n for status, n in sorted(self.by_status.items())},
             "duplicates": self.repeats if self._is_whole else None,
             "emails": self.emails,
             "sms": self.sms,
+            "whatsapp": self.whatsapp,
+            "webhook": self.webhook,
             "bytes": self.bytes,
             "rate_limited": self.rate_limited,
             "first_at": self.first_at,

@@ -1,4 +1,4 @@
-"""The stand-in's Twilio: messages sent and listed, and the account. Sources: Twilio's OpenAPI document, api v2010, and
+"""The stand-in's Twilio: SMS and WhatsApp sent and listed, and the account. Sources: Twilio's OpenAPI document, api v2010, and
 its page of test credentials. Keeps nothing itself: that is the book's.
 """
 
@@ -33,6 +33,10 @@ BAD_NUMBERS = {
     "+15005550009": (21614, "'To' number is not a valid mobile number"),
 }  # fmt: skip
 MAX_TEXT = 1600
+WHATSAPP = "whatsapp:"
+BAD_CONTENT = "HX" + "0" * 32
+_CONTENT = re.compile("HX[0-9a-fA-F]{32}")
+_NOT_ONE_LINE = re.compile(r"[\r\n\t]| {5}")
 _NUMBER = re.compile(r"\+[1-9]\d{6,14}")
 _ACCOUNT = re.compile(r"AC[0-9a-fA-F]{32}")
 _BEYOND_GSM = re.compile(
@@ -71,9 +75,11 @@ class Twilio:
         if error:
             return refuse(400, *error)
         self._window.take(now)
+        words = form.get("ContentVariables", "") if "ContentSid" in form else form["Body"]
         it = Sms(
             f"SM{_prefix}{next(_numbers):016x}", account, now, form["To"], form.get("From"),
-            form.get("MessagingServiceSid"), form["Body"], form.get("StatusCallback"), count_segments(form["Body"]),
+            form.get("MessagingServiceSid"), words, form.get("StatusCallback"), count_segments(words),
+            form.get("ContentSid"),
         )  # fmt: skip
         self._book.accept_sms(it)
         return Reply(201, orjson.dumps(_show(it, "queued")), JSON, is_accepted=True)
@@ -172,6 +178,8 @@ def _check(form: Mapping[str, str]) -> tuple[int, str] | None:
         return 21604, "A 'To' phone number is required."
     if not sender and not service:
         return 21603, "A 'From' phone number is required."
+    if WHATSAPP in (to[: len(WHATSAPP)], (sender or "")[: len(WHATSAPP)]):
+        return _check_whatsapp(form)
     if not form.get("Body"):
         return 21602, "Message body is required."
     if len(form["Body"]) > MAX_TEXT:
@@ -186,6 +194,27 @@ def _check(form: Mapping[str, str]) -> tuple[int, str] | None:
     if callback and not callback.startswith(("http://", "https://")):
         return 21609, "The 'StatusCallback' URL is not a valid URL."
     return None
+
+
+def _check_whatsapp(form: Mapping[str, str]) -> tuple[int, str] | None:
+    """Nobody wrote to us first here: approved content alone may go."""
+    to, sender = form["To"].removeprefix(WHATSAPP), form.get("From")
+    if not form["To"].startswith(WHATSAPP) or (sender and not sender.startswith(WHATSAPP)):
+        return 63007, "Twilio could not find a Channel with the specified From address"
+    if not form.get("ContentSid"):
+        return 63016, "Failed to send freeform message because you are outside the allowed window."
+    if not _CONTENT.fullmatch(form["ContentSid"]) or form["ContentSid"] == BAD_CONTENT:
+        return 21655, "The ContentSid is Invalid"
+    try:
+        variables = orjson.loads(form.get("ContentVariables", "{}"))
+    except orjson.JSONDecodeError:
+        variables = None
+    values = variables.values() if isinstance(variables, dict) else [None]
+    if not all(isinstance(it, str) and it.strip() and not _NOT_ONE_LINE.search(it) for it in values):
+        return 21656, "The ContentVariables Parameter is invalid"
+    return (
+        None if _NUMBER.fullmatch(to) and to not in BAD_NUMBERS else BAD_NUMBERS.get(to, (63024, "Invalid recipient"))
+    )
 
 
 def _read_instant(text: str) -> tuple[float, float]:

@@ -14,6 +14,7 @@ import orjson
 
 from retention.bench.stub_book import Book
 from retention.bench.stub_faults import AFTER, BEFORE, Faults
+from retention.bench.stub_gateway import PATH, STATUS_PATH, Gateway
 from retention.bench.stub_reply import JSON, Reply
 from retention.bench.stub_sendgrid import SendGrid
 from retention.bench.stub_twilio import Twilio, refuse
@@ -34,9 +35,13 @@ class Desk:
 
     def __init__(self, book: Book, rate: float | None):
         self.book, self.faults = book, Faults()
-        self.sendgrid, self.twilio = SendGrid(book, rate), Twilio(book, rate)
+        self.sendgrid, self.twilio, self.gateway = SendGrid(book, rate), Twilio(book, rate), Gateway(book, rate)
+        self.takers = {"/v3/mail/send": self.sendgrid, PATH: self.gateway}
 
-    def answer_get(self, path: str, headers: dict[bytes, bytes], query: dict[str, str]) -> Reply:
+    def answer_get(self, path: str, headers: dict[bytes, bytes], asked: str) -> Reply:
+        if path == STATUS_PATH:
+            return self.gateway.tell_status(headers, asked)
+        query = dict(parse_qsl(asked, keep_blank_values=True))
         if path == "/_record":
             return Reply(200, orjson.dumps(self.book.summarize()), JSON)
         if path == "/v3/scopes":
@@ -75,7 +80,8 @@ class Connection(asyncio.Protocol):
 
     def _start(self) -> None:
         self._url, self._headers, self._parts, self._size = b"", {}, [], 0
-        self._path, self._is_provider, self._account = "", False, None
+        self._path, self._account = "", ""
+        self._taker: SendGrid | Twilio | Gateway | None = None
         self._fault: str | None = None
         self._cut_at: int | None = None
 
@@ -115,16 +121,16 @@ class Connection(asyncio.Protocol):
         self._path, _, self._query = self._url.decode("ascii", "replace").partition("?")
         if self._parser.get_method() == b"POST":
             match = _MESSAGES.fullmatch(self._path)
-            self._account = match[1] if match else None
-            self._is_provider = bool(match) or self._path == "/v3/mail/send"
-        if self._is_provider:
+            self._account = match[1] if match else ""
+            self._taker = self._desk.twilio if match else self._desk.takers.get(self._path)
+        if self._taker:
             book.note_request()
             self._fault = faults.draw()
             if self._fault in BEFORE:
                 return self._strike_before(self._fault)
         if self._headers.get(b"expect", b"").lower() == b"100-continue":
-            if self._is_provider and int(self._headers.get(b"content-length", b"0")) > MAX_BODY:
-                self._end(_write(self._provider().say_too_large(), is_last=True))
+            if self._taker and int(self._headers.get(b"content-length", b"0")) > MAX_BODY:
+                self._end(_write(self._taker.say_too_large(), is_last=True))
             elif not self._row:
                 self._transport.write(_CONTINUE)
 
@@ -143,13 +149,12 @@ class Connection(asyncio.Protocol):
         is_last = not self._parser.should_keep_alive()
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
-        if self._is_provider:
+        if self._taker:
             self._desk.book.bytes += len(body)
-            return self._answer_provider(body, is_last)
+            return self._answer_provider(self._taker, body, is_last)
         method = self._parser.get_method()
         if method == b"GET":
-            query = dict(parse_qsl(self._query, keep_blank_values=True))
-            reply = self._desk.answer_get(self._path, self._headers, query)
+            reply = self._desk.answer_get(self._path, self._headers, self._query)
         elif method == b"POST":
             reply = self._desk.answer_control(self._path, body)
         else:
@@ -158,26 +163,22 @@ class Connection(asyncio.Protocol):
 
     # What we do.
 
-    def _provider(self) -> SendGrid | Twilio:
-        return self._desk.twilio if self._account else self._desk.sendgrid
-
-    def _answer_provider(self, body: bytes, is_last: bool) -> None:
+    def _answer_provider(self, taker: SendGrid | Twilio | Gateway, body: bytes, is_last: bool) -> None:
         desk, fault = self._desk, self._fault
         if self._size > MAX_BODY:
-            return self._say(self._provider().say_too_large(), is_last)
+            return self._say(taker.say_too_large(), is_last)
         if fault in ("status_500", "status_429"):
             desk.book.faults[fault] += 1
-            provider = self._provider()
-            return self._say(provider.say_broken() if fault == "status_500" else provider.say_too_many(), is_last)
-        if self._account:
-            reply = desk.twilio.send(self._account, self._headers, body)
+            return self._say(taker.say_broken() if fault == "status_500" else taker.say_too_many(), is_last)
+        if isinstance(taker, Twilio):
+            reply = taker.send(self._account, self._headers, body)
         else:
-            reply = desk.sendgrid.send(self._headers, body)
+            reply = taker.send(self._headers, body)
         if not reply.is_accepted or fault not in AFTER:
             return self._say(reply, is_last)
         desk.book.faults[fault] += 1
         if fault == "accept_then_500":
-            return self._say(self._provider().say_broken(), is_last)
+            return self._say(taker.say_broken(), is_last)
         if fault == "accept_then_hang":
             self._is_deaf = True  # but listening for the client to go
             return None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from retention.errors import ConfigError, Problem
 
@@ -28,7 +29,7 @@ class Account:
 
 
 def conn_id_of(channel: str) -> str:
-    """The name of a channel's Connection: retention_email, retention_sms."""
+    """The name of a channel's Connection: retention_email, retention_sms, ..."""
     return f"retention_{channel}"
 
 
@@ -43,11 +44,12 @@ def make_account(
     port: int | None,
     extra: dict[str, Any],
 ) -> Account:
-    """An account from a Connection's fields. A host without a schema is reached by https."""
+    """An account from a Connection's fields. A host without a schema is reached by https; one with a path keeps it."""
     base_url = ""
     if host:
-        base_url = host if "://" in host else f"{schema or 'https'}://{host}"
-        base_url = base_url.rstrip("/") + (f":{port}" if port else "")
+        parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{host}")
+        place = parts.netloc if not port or re.search(r":\d*$", parts.netloc) else f"{parts.netloc}:{port}"
+        base_url = urlunsplit(parts._replace(netloc=place, path="" if parts.path == "/" else parts.path))
     return Account(conn_id, conn_type, login or "", password or "", base_url, extra)
 
 

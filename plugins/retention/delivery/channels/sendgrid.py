@@ -50,7 +50,7 @@ class SendGridProvider(HttpProvider):
         self.per_second = fields.take_number("per_second", 100.0, at_least=0.01)
         fields.finish(EXTRA)
         super().__init__()
-        self._url = account.base_url or BASE_URL
+        self._url = (account.base_url or BASE_URL).rstrip("/")
         self._headers = (f"Authorization: Bearer {key}", "Content-Type: application/json", "Accept: application/json")
         self._signer, self._public_url = ours.signer, ours.public_url.rstrip("/")
         self.account = f"sendgrid:{account.conn_id}"

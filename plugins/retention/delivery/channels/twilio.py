@@ -26,14 +26,14 @@ BASE_URL = "https://api.twilio.com"
 
 DEAD = {
     21211: "invalid", 21217: "invalid", 21219: "invalid", 21265: "invalid", 21421: "invalid", 21614: "not_mobile",
-    21610: "opted_out", 21216: "blocked",
+    21610: "opted_out", 21216: "blocked", 63003: "invalid", 63024: "invalid",
 }  # fmt: skip
 """Twilio's codes for a number that is not to be used again, and our word for it."""
 
-OURS = frozenset((20003, 20404, 20005, 21212, 21603, 21606, 21659, 21660, 21661, 21701, 21703, 21704))
+OURS = frozenset((20003, 20404, 20005, 21212, 21603, 21606, 21659, 21660, 21661, 21701, 21703, 21704, 63007))
 """Codes about the account or the sender: every other message would hear the same."""
 
-BUSY = frozenset((14107, 20429, 21611))
+BUSY = frozenset((14107, 20429, 21611, 63018, 63038))
 """Codes that say: too much at once."""
 
 REGION = frozenset((21408, 21612, 21613))
@@ -48,6 +48,8 @@ class TwilioProvider(HttpProvider):
     name = "twilio"
     at_once = 50
     timeout_s = 30.0
+    prefix = ""
+    """What stands before a number, by Twilio's name of the channel."""
 
     def __init__(self, account: Account, ours: Ours):
         fields = Fields(account)
@@ -57,38 +59,56 @@ class TwilioProvider(HttpProvider):
         if not str(sid).startswith("AC"):
             fields.refuse("has no account.", 'With an API key as login, extra needs "account_sid": "AC...".')
         self._senders = _read_senders(fields)
-        self.per_second = fields.take_number("per_second", 100.0, at_least=0.01)
-        self.segments_per_day = fields.take_number("segments_per_day", None, at_least=1)
-        self.max_segments = int(fields.take_number("max_segments", 6, at_least=1) or 0)
-        fields.finish(EXTRA)
+        self._read_limits(fields)
+        fields.finish(self.known())
         super().__init__()
-        self._resource = f"{account.base_url or BASE_URL}/2010-04-01/Accounts/{sid}"
+        self._resource = f"{(account.base_url or BASE_URL).rstrip('/')}/2010-04-01/Accounts/{sid}"
         basic = b64encode(f"{login}:{secret}".encode()).decode()
         self._headers = (f"Authorization: Basic {basic}", "Content-Type: application/x-www-form-urlencoded")
         self._signer = ours.signer
         self._callback = quote_plus(f"{ours.public_url.rstrip('/')}/events/twilio/")
         self.account = f"twilio:{account.conn_id}"
 
+    def _read_limits(self, fields: Fields) -> None:
+        self.per_second = fields.take_number("per_second", 100.0, at_least=0.01)
+        self.segments_per_day = fields.take_number("segments_per_day", None, at_least=1)
+        self.max_segments = int(fields.take_number("max_segments", 6, at_least=1) or 0)
+
+    @staticmethod
+    def known() -> tuple[str, ...]:
+        """The keys its extra may have."""
+        return EXTRA
+
     def build(self, letters: Sequence[Letter]) -> list[Request | Receipt]:
-        """One request a letter; a receipt for one that no sender may carry or that is longer than allowed."""
+        """One request a letter; a receipt for one that no sender may carry or that can't go out as it is."""
         return [self._write(letter) for letter in letters]
 
     def _write(self, letter: Letter) -> Request | Receipt:
-        text = letter.text
-        _, segments = count_segments(text)
-        if self.max_segments and segments > self.max_segments:
-            return Receipt(letter.message_id, "refused", reason=f"too_long {segments}")
+        words = self._write_words(letter)
+        if isinstance(words, Receipt):
+            return words
+        form, cost = words
         sender = self._find_sender(letter.address)
         if sender is None:
             return Receipt(letter.message_id, "refused", reason="no_sender")
         token = self._signer.sign(STATUS, letter.message_id)
-        # Written by hand, for speed: all but the number and the text is made of safe characters.
-        kind = "MessagingServiceSid" if sender.startswith("MG") else "From"
+        # Written by hand, for speed: all but numbers and words is made of safe characters.
+        if sender.startswith("MG"):
+            came_from = f"MessagingServiceSid={sender}"
+        else:
+            came_from = f"From={quote_plus(self.prefix + sender.removeprefix(self.prefix))}"
         body = (
-            f"To={quote_plus(letter.address)}&{kind}={quote_plus(sender)}&StatusCallback={self._callback}{token}"
-            f"&Body={quote_plus(text)}"
+            f"To={quote_plus(self.prefix + letter.address)}&{came_from}&StatusCallback={self._callback}{token}&{form}"
         ).encode()
-        return Request(f"{self._resource}/Messages.json", self._headers, body, Call((letter,), cost=segments))
+        return Request(f"{self._resource}/Messages.json", self._headers, body, Call((letter,), cost=cost))
+
+    def _write_words(self, letter: Letter) -> tuple[str, int] | Receipt:
+        """What the message says, as a part of the form, and its cost; or why it can't go out."""
+        text = letter.text
+        _, segments = count_segments(text)
+        if self.max_segments and segments > self.max_segments:
+            return Receipt(letter.message_id, "refused", reason=f"too_long {segments}")
+        return f"Body={quote_plus(text)}", segments
 
     def _find_sender(self, number: str) -> str | None:
         if set(self._senders) == {"*"}:
@@ -144,7 +164,7 @@ class TwilioProvider(HttpProvider):
 
     def _ask_about(self, it: Sent) -> Request:
         since = datetime.fromtimestamp(it.sending_at, UTC) - timedelta(seconds=2)
-        query = urlencode({"To": it.address, "DateSent>": since.strftime("%Y-%m-%d"), "PageSize": 50})
+        query = urlencode({"To": self.prefix + it.address, "DateSent>": since.strftime("%Y-%m-%d"), "PageSize": 50})
         url = f"{self._resource}/Messages.json?{query}"
         return Request(url, self._headers, method="GET", what=(it, since))
 
