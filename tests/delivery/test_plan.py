@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from retention.delivery.channels import BATCH_SIZES
 from retention.journey.load import load_version
+from retention.journey.policy import Policy
 from retention.orchestration import cohort
 from retention.store.queries import look_as_of
 from retention.store.tables import SKIP_REASONS
@@ -341,6 +342,9 @@ def on_one_channel(channel: str, purpose: str):
     content = dict(shipped(holdout="0%", exit_when="[]").content)
     for before, after in changes.items():
         content = {path: words.replace(before, after) for path, words in content.items()}
+    words = {"whatsapp": f"---\ncontent_sid: HX{'0' * 32}\n---\nHello.\n", "webhook": "Hello.\n"}.get(channel)
+    for path in [path for path in content if path.endswith("sms.zh-CN.txt") and words]:
+        content[path.replace("sms", channel)] = words
     return load_version(content)
 
 
@@ -369,7 +373,8 @@ def live_an_eventful_life(world, who: str, draw: random.Random) -> None:
                     "consents", customer_id=who, channel=channel, purpose=purpose, is_granted=draw.random() < 0.7,
                     source="test", occurred_at=at, recorded_at=at + timedelta(days=draw.choice([0, 0, 3])),
                 )  # fmt: skip
-    for channel, address in (("email", f"{who}.1@example.com"), ("sms", f"+12021{int(who[1:]):06}")):
+    phone = f"+12021{int(who[1:]):06}"
+    for channel, address in (("email", f"{who}.1@example.com"), ("sms", phone), ("whatsapp", phone), ("webhook", who)):
         for _ in range(draw.choice([0, 0, 1, 2])):
             at = draw.choice([at, some_time()])
             world.add(
@@ -461,5 +466,5 @@ def test_a_plan_leaves_the_settings_of_its_transaction_alone(world, enter):
         conn.execute(text("set local work_mem = '5MB'"))
         before = [conn.scalar(text(f"show {name}")) for name in names]
         for step in ("greeting", "last_day"):  # as a dry run does
-            plan_step(conn, shipped(holdout="0%"), cohort_id, step, now=GREETING, facts_at=GREETING)
+            plan_step(conn, shipped(holdout="0%"), cohort_id, step, policy=Policy(), now=GREETING, facts_at=GREETING)
             assert [conn.scalar(text(f"show {name}")) for name in names] == before

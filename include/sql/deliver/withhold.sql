@@ -49,6 +49,17 @@ judged as (
                      and k.occurred_at <= :now and k.recorded_at <= :now
                    order by k.occurred_at desc, k.consent_id desc
                    limit 1), :purpose = 'transactional') then 'no_consent'
+               -- What she has refused besides: a topic, to be profiled, her data to be taken abroad.
+               when exists (
+                       select from choices c
+                       where c.customer_id = p.customer_id and c.subject = any(cast(:choices as text[])) and not c.is_granted)
+                   and exists (
+                       select from (
+                           select distinct on (c.subject) c.subject, c.is_granted
+                           from as_of.choices c
+                           where c.customer_id = p.customer_id and c.subject = any(cast(:choices as text[]))
+                           order by c.subject, c.occurred_at desc) as latest
+                       where not latest.is_granted) then 'no_consent'
            end as reason
     from pending p
 ),

@@ -2,15 +2,16 @@
 -- step's channels in their order; the next one is for those whom none before reaches, or with :on_each for all.
 --
 -- The reasons stand here in the published order but for the last, which look at the messages that are left:
--- refuse_duplicates.sql gives duplicate_address, cap_made_up.sql frequency_cap.
+-- refuse_duplicates.sql gives duplicate_address, yield_turn.sql outranked, cap_contacts.sql and cap_made_up.sql frequency_cap.
+-- What the law of a country asks for besides (refuse_unlawful.sql) counts as no_consent.
 --
 -- What concerns few people is asked of the views of as_of, person by person, behind a coarser question of the bare table
 -- ("any order at all since?"). That one Postgres answers for a large cohort in one look and for a small one by an index.
 insert into planned_decisions (enrollment_id, customer_id, attempt, last_reason, place, channel, address, locale,
-                               is_first, way_reason, reason)
+                               zone, country, is_first, way_reason, reason)
 with known as (
     -- Everybody's record as of the decision instant; of whom we have learned something since, it is asked of as_of.
-    select p.*, c.customer_id is not null as is_latest, c.email, c.phone, c.locale,
+    select p.*, c.customer_id is not null as is_latest, c.email, c.phone, c.locale, c.timezone, c.country,
            case when c.customer_id is null then (
                select k from as_of.customers k where k.customer_id = p.customer_id limit 1) end as earlier,
            :place = 1 or not :on_each or not exists (
@@ -22,15 +23,19 @@ with known as (
     where :place = 1 or :on_each or not exists (
         select from planned_decisions d
         where d.enrollment_id = p.enrollment_id and d.way_reason is null)
+        or :has_favourites and p.enrollment_id in (select enrollment_id from planned_favourites)
     offset 0  -- each of these three is worked out once a person
 ),
 ways as (
     select enrollment_id, customer_id, arm, entered_at, attempt, last_reason, is_first,
            is_latest or (earlier).customer_id is not null as is_known,
            coalesce(locale, (earlier).locale, :default_locale) as locale,
+           coalesce(case when is_latest then timezone else (earlier).timezone end, '') as zone,
+           coalesce(case when is_latest then country else (earlier).country end, '') as country,
            case cast(:channel as text)
                when 'email' then as_of.usable_email(coalesce(email, (earlier).email))
-               when 'sms' then coalesce(phone, (earlier).phone)
+               when 'webhook' then case when is_latest then customer_id else (earlier).customer_id end
+               else coalesce(phone, (earlier).phone)
            end as address
     from known
     offset 0
@@ -62,8 +67,11 @@ reached as (
     from ways w
     offset 0
 )
-select r.enrollment_id, r.customer_id, r.attempt, r.last_reason, :place, :channel, r.address, r.locale, r.is_first,
-       r.way_reason,
+select r.enrollment_id, r.customer_id, r.attempt, r.last_reason,
+       -- Her favourite channel comes before the journey's order.
+       case when :has_favourites and (r.enrollment_id, :channel) in (select enrollment_id, channel from planned_favourites)
+            then 0 else :place end,
+       :channel, r.address, r.locale, r.zone, r.country, r.is_first, r.way_reason,
        case
            when r.arm = 'holdout' and :purpose = 'marketing' then 'holdout'
            when :is_stopped then 'stopped'

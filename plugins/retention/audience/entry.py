@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -133,9 +134,26 @@ def enter_cohort(
         return replace(_count_entered(conn, cohort, is_joined=False), held=held)
 
     about = {"cohort_id": cohort.cohort_id, "mode": mode, "journey": journey.journey}
+    run(conn, "entry/insert_steps", cohort_id=cohort.cohort_id, steps=_write_steps(version, cohort_at))
     run(conn, "entry/insert_enrollments", cohort_at=cohort_at, **about)
     refused = {reason: count for reason, count in run(conn, "entry/insert_refusals", **about)}
     return replace(_count_entered(conn, cohort, is_joined=False), refused=refused)
+
+
+def _write_steps(version: Version, cohort_at: datetime) -> str:
+    journey = version.journey
+    return json.dumps(
+        [
+            {
+                "step": step.id,
+                "purpose": version.templates[step.send.template].purpose,
+                "due_at": journey.due_at(step, cohort_at).isoformat(),
+                "not_after": journey.expires_at(step, cohort_at).isoformat(),
+            }
+            for step in journey.steps
+            if not step.retired
+        ]
+    )
 
 
 def _make_candidate_tables(conn: Connection) -> None:

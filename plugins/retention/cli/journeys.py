@@ -84,11 +84,12 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Dry run: who would get what, and why not. The real statements, rolled back; nothing is written or sent."""
+    from retention.orchestration.cohort import read_rules
     from retention.orchestration.dryrun import dry_run
 
     version = find_version(journey)
     now = read_clock()
-    shown = dry_run(open_store(), version, find_moment(version, when, now), now=now)
+    shown = dry_run(open_store(), version, find_moment(version, when, now), policy=read_rules(), now=now)
     if as_json:
         dump(shown.as_dict())
         return

@@ -14,18 +14,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, text, update
+from sqlalchemy import Connection, Engine, Row, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from retention.delivery.channels.base import Letter, Provider, Receipt, Sent
+from retention.delivery.hours import Window, find_opening, find_zone
 from retention.delivery.pacing import open_gate
 from retention.delivery.plan import fetch_cohort, is_stopped
 from retention.delivery.receipts import append_receipts, write_ids
 from retention.delivery.render import Renderer
-from retention.errors import AccountRefused, InDoubt, RenderError, RequestRefused, RetryLater
+from retention.errors import AccountRefused, InDoubt, RenderError, RequestRefused, RetryLater, TooEarly
 from retention.journey.load import Version
 from retention.store.queries import look_as_of, run
-from retention.store.tables import batches
+from retention.store.tables import batches, messages
 
 MAX_ATTEMPTS = 5
 """How often a batch that nobody accepted is tried before it is `failed`, visibly. What an outage costs is not counted."""
@@ -44,7 +45,8 @@ RETRY_WAITS_S = (0.5, 1, 2, 4, 8)
 class Errand:
     """One shard of one step's messages on one channel, and with what they are delivered.
 
-    `facts_at`: as of when the content is written; None: the step's due moment."""
+    `facts_at`: as of when the content is written; None: the step's due moment. `choices`: what takes somebody out who has
+    refused it since (see withhold)."""
 
     version: Version
     cohort_id: int
@@ -55,6 +57,7 @@ class Errand:
     wave: int = 0
     is_stopped_by_file: bool = False
     facts_at: datetime | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def deliver_step(
 ) -> list[Handled]:
     """Hand over every unfinished batch of the errand; the outcomes of the whole step and channel as counts.
 
-    Safe to call any number of times and from several processes at once. Raises ProviderPaused when the provider is not
+    Safe to call any number of times and from several processes at once. Raises TooEarly when all that is left waits for
+    its receivers' hours, ProviderPaused when the provider is not
     to be asked for a while, RetryLater when another worker is still at it, AccountRefused when a person has to act:
     then nobody of what is left was accepted, and calling again goes on. What is in doubt is left in doubt, and counted.
     `refuse` raises what ends it before the next batch, which then stays as it is: it is asked in the transaction that
@@ -88,12 +92,15 @@ def deliver_step(
     with engine.connect() as conn:
         worker = _Worker(conn, engine, errand, provider, clock, refuse)
         todo = worker.list_batches()
+        openings: list[datetime] = []
         total, done, tries, give_up_at = len(todo), 0, 0, time.monotonic() + BUSY_WAIT_S
         while todo:
             busy, again = [], []
             for batch_id in todo:
                 state = worker.send(batch_id)
-                if state is None:
+                if isinstance(state, datetime):
+                    openings.append(state)
+                elif state is None:
                     busy.append(batch_id)
                 elif state == "ready":
                     again.append(batch_id)
@@ -112,6 +119,8 @@ def deliver_step(
                 )
             elif busy:
                 time.sleep(0.5)
+        if openings:
+            raise TooEarly(f"{errand.step_id}/{errand.channel}: {len(openings)} of {total} batches", min(openings))
         return [h for h in count_outcomes(conn, errand.cohort_id, errand.step_id) if h.channel == errand.channel]
 
 
@@ -153,18 +162,19 @@ class _Worker:
         self.conn.commit()
         return listed
 
-    def send(self, batch_id: int) -> str | None:
-        """Take one batch as far as it goes; its state, or None when somebody else is working on it."""
+    def send(self, batch_id: int) -> str | datetime | None:
+        """Take one batch as far as it goes; its state, None when somebody else is working on it, or from when on its
+        receivers may be written to."""
         lock = {"space": 7001, "key": batch_id % 2**31}
         if not self.conn.scalar(text("select pg_try_advisory_lock(:space, :key)"), lock):
             self.conn.commit()
             return None
         try:
             self.conn.commit()
-            batch = select(batches.c.state, batches.c.sending_at).where(batches.c.batch_id == batch_id)
-            state, sending_at = self.conn.execute(batch).one()
+            batch = self.conn.execute(select(batches).where(batches.c.batch_id == batch_id)).one()
             self.conn.commit()
-            self.is_first_try = sending_at is None
+            state = batch.state
+            self.is_first_try = batch.sending_at is None
             if state == "sending":
                 state = self._find_out(batch_id)
             if state == "failed":
@@ -172,8 +182,19 @@ class _Worker:
                 self.conn.execute(again.values(state="ready", attempts=0, error=None))
                 self.conn.commit()
             if state in ("ready", "failed"):
+                now = self.clock()
+                opens_at = self._find_opening(batch, now)
+                if opens_at > now:
+                    last = self.conn.scalar(
+                        select(func.max(messages.c.not_after)).where(messages.c.batch_id == batch_id)
+                    )
+                    self.conn.commit()
+                    if opens_at < last:
+                        return opens_at
+                    now = opens_at  # they are open too late: who is left has expired
                 self.gate.enter()
-                letters = self._prepare(batch_id)
+                self.gate.is_open = lambda: self._find_opening(batch, self.clock()) <= self.clock()
+                letters = self._prepare(batch_id, now)
                 state = self._hand_over(batch_id, letters) if letters else self._end_state(batch_id)
             return state
         finally:
@@ -181,9 +202,17 @@ class _Worker:
             self.conn.execute(text("select pg_advisory_unlock(:space, :key)"), lock)
             self.conn.commit()
 
-    def _prepare(self, batch_id: int) -> list[Letter]:
+    def _find_opening(self, batch: Row, now: datetime) -> datetime:
+        """From when on the batch may be handed over: `now` where it may. A test that is on time waits for nothing."""
+        if self.cohort.is_on_time:
+            return now
+        zone = find_zone(batch.zone) or self.journey.zone
+        window = Window(batch.opens, batch.closes) if batch.opens else None
+        return find_opening(max(now, batch.not_before or now), zone, window)
+
+    def _prepare(self, batch_id: int, now: datetime) -> list[Letter]:
         """Withhold whom the present forbids, write the others' letters, and commit the intent to hand them over."""
-        conn, now = self.conn, self.clock()
+        conn = self.conn
         wanted, withheld = self._withhold(batch_id, now)
         # The content is that of the decision instant, whatever has been learned since.
         facts_at = self.errand.facts_at or self.journey.due_at(self.step, self.cohort.cohort_at)
@@ -196,6 +225,7 @@ class _Worker:
                 unwritten.append(Receipt(row.message_id, "refused", reason=f"render_error: {error}"))
         self._append(unwritten, None, now)
         self._settle_coupons(withheld, now)
+        self._give_back_slots(withheld)
         change = update(batches).where(batches.c.batch_id == batch_id)
         if letters:
             conn.execute(change.values(state="sending", attempts=batches.c.attempts + 1, sending_at=now))
@@ -246,6 +276,8 @@ class _Worker:
 
     def _put_back(self, batch_id: int, receipts: Iterable[Receipt], error: str | None) -> str:
         """Some were not accepted and may be later, unless the batch alone keeps failing."""
+        if self.gate.is_closed:
+            return self._finish(batch_id, receipts, "ready", None, is_counted=False)
         if self.gate.is_down:
             self._finish(batch_id, receipts, "ready", error, is_counted=False)
             self.gate.enter()  # waits, or ends the task for as long as the provider wants
@@ -329,12 +361,19 @@ class _Worker:
             goal_event=journey.goal.event if journey.goal else "",
             goal_within_s=journey.goal.within.total_seconds() if journey.goal else 0,
             purpose=template.purpose,
+            choices=list(self.errand.choices),
         )
         return judged.one()
 
     def _append(self, receipts: Sequence[Receipt], provider: str | None, now: datetime) -> None:
         append_receipts(self.conn, receipts, provider, now, is_locked=True)
         self._settle_coupons(write_ids(it.message_id for it in receipts) if receipts else None, now)
+        gone = [it.message_id for it in receipts if it.result in ("refused", "withheld")]
+        self._give_back_slots(write_ids(gone) if gone else None)
+
+    def _give_back_slots(self, ids: str | None) -> None:
+        if ids:
+            run(self.conn, "deliver/give_back_slots", ids=ids)
 
     def _settle_coupons(self, ids: str | None, now: datetime) -> None:
         if ids and self.step.coupon:

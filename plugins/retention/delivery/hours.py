@@ -48,7 +48,9 @@ def find_opening(moment: datetime, zone: ZoneInfo, window: Window | None) -> dat
     if is_open(moment, zone, window):
         return moment
     today = moment.astimezone(zone).date()
-    for days in range(-1, 5):  # a day whose window a change of the clocks leaves out has none; a zone may skip a whole day
+    for days in range(
+        -1, 5
+    ):  # a day whose window a change of the clocks leaves out has none; a zone may skip a whole day
         opening = start_of(today + timedelta(days=days), window.opens, zone)
         if opening > moment and is_open(opening, zone, window):
             return opening

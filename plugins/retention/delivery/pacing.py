@@ -8,7 +8,7 @@ used. So ten workers do not send at ten times the rate, and a provider that is d
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -52,7 +52,8 @@ def find_pause(conn: Connection, account: str) -> float:
 class FreeGate(OpenGate):
     """For a provider without an account: nothing is shared, and nothing is in the way."""
 
-    is_stopped = is_down = False
+    is_stopped = is_down = is_closed = False
+    is_open: Callable[[], bool] = staticmethod(lambda: True)
 
     def enter(self) -> None:
         """Never waits."""
@@ -68,7 +69,7 @@ def open_gate(engine: Engine, provider: Provider, *, channel: str, journey: str)
 
 class SharedGate:
     """A worker's way to the wire; see base.Gate. One per deliver task and account. `is_stopped` and `is_down` say why
-    nothing more goes out: the journey's kill switch, or the provider."""
+    nothing more goes out: the journey's kill switch, or the provider; `is_closed`: its receivers' hours are over, which `is_open` tells."""
 
     def __init__(self, engine: Engine, provider: Provider, *, channel: str, journey: str):
         self._engine, self._provider, self._journey = engine, provider, journey
@@ -80,14 +81,15 @@ class SharedGate:
         self._failures, self._error = 0, ""
         self._has_failed = self._is_trial = False
         self._looked_at = float("-inf")
-        self.is_stopped = self.is_down = False
+        self.is_stopped = self.is_down = self.is_closed = False
+        self.is_open: Callable[[], bool] = lambda: True
         with engine.begin() as conn:
             first = insert(provider_accounts).values(account=self._account, channel=channel)
             conn.execute(first.on_conflict_do_nothing())
 
     def enter(self) -> None:
         """Ask before a batch. Waits out a short pause; raises ProviderPaused for a long one."""
-        self.is_stopped = self.is_down = self._is_trial = False
+        self.is_stopped = self.is_down = self.is_closed = self._is_trial = False
         while True:
             seen = self._look()
             if (seen["blocked_s"] or 0) > 0:
@@ -118,6 +120,9 @@ class SharedGate:
             return Turn(0, is_end=True)
         if time.monotonic() - self._looked_at > STOP_LOOK_S and self._look()["is_stopped"]:
             self.is_stopped = True
+            return Turn(0, is_end=True)
+        if not self.is_open():
+            self.is_closed = True
             return Turn(0, is_end=True)
         if self._rate is None and self._budget is None:
             return Turn(len(costs))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, Row, select, text
 
+from retention.delivery import contact
 from retention.delivery.channels import BATCH_SIZES
 from retention.journey.load import Version
+from retention.journey.policy import Policy
 from retention.store.queries import look_as_of, run
 from retention.store.staging import analyze
 from retention.store.tables import REDECIDABLE, cohorts
@@ -60,9 +62,11 @@ def plan_step(
     cohort_id: int,
     step_id: str,
     *,
+    policy: Policy,
     now: datetime,
     facts_at: datetime | None = None,
     is_stopped_by_file: bool = False,
+    on_warning: Callable[[str], None] = lambda line: None,
 ) -> list[Decided]:
     """Decide one step of a cohort in the caller's transaction; the counts of all its decisions.
 
@@ -70,80 +74,137 @@ def plan_step(
     future sees only its beginning). `now` says what has expired and dates the rows. Calling it again adds nothing but
     new attempts for skips that may be decided again and come out differently.
     """
-    cohort = fetch_cohort(conn, cohort_id)
-    journey, step = version.journey, version.journey.step(step_id)
-    due_at, not_after = journey.due_at(step, cohort.cohort_at), journey.expires_at(step, cohort.cohort_at)
-    conn.execute(
-        text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"retention.plan|{cohort.mode}|{journey.journey}"}
-    )
-    seen_at = facts_at or due_at
-    look_as_of(conn, seen_at, zone=journey.timezone)
-    local_now = now.astimezone(journey.zone)
-    goal, coupon = journey.goal, step.coupon
-    asked = {
-        "cohort_id": cohort_id,
-        "mode": cohort.mode,
-        "journey": journey.journey,
-        "step": step_id,
-        "now": now,
-        "due_at": due_at,
-        "not_after": not_after,
-        "seen_at": seen_at,
-        "is_expired": now >= not_after,
-        "is_stopped": is_stopped_by_file or is_stopped(conn, journey.journey),
-        "is_retired": step.retired,
-        "local_midnight": local_now.replace(hour=0, minute=0, second=0, microsecond=0),
-        "redecidable": list(REDECIDABLE),
-        "on_each": step.send.each,
-        "purpose": version.templates[step.send.template].purpose,
-        "exit_unsubscribed": "unsubscribed" in journey.exit_when,
-        "exit_goal_met": "goal_met" in journey.exit_when and goal is not None,
-        "goal_event": goal.event if goal else "",
-        "goal_within_s": goal.within.total_seconds() if goal else 0,
-        "only_if": step.only_if or "",
-        "default_locale": journey.default_locale,
-        "batch_sizes": json.dumps(BATCH_SIZES),
-        "has_coupons": any(each.coupon for each in journey.steps),
-        "coupon_kind": coupon.kind if coupon else None,
-        "coupon_value": coupon.value if coupon else None,
-        "coupon_valid_until": journey.coupon_valid_until(coupon, due_at) if coupon else None,
-    }
-    with _set_for_now(conn, _ROOMY):
-        first_entered_at, last_id = _find_people(conn, asked)
-        if last_id is not None:
-            asked |= {"first_entered_at": first_entered_at, "last_id": last_id}
-            is_made_up = local_now.date() > due_at.astimezone(journey.zone).date()
-            _decide(conn, asked, step.send.order, is_made_up=is_made_up)
+    plan = _Plan(conn, version, cohort_id, step_id, policy, now, facts_at, is_stopped_by_file, on_warning)
+    plan.decide("plan/find_people")
     return count_decisions(conn, cohort_id, step_id)
 
 
-def _find_people(conn: Connection, asked: dict) -> tuple[datetime | None, int | None]:
+def plan_fallback(
+    conn: Connection,
+    version: Version,
+    cohort_id: int,
+    step_id: str,
+    *,
+    policy: Policy,
+    now: datetime,
+    facts_at: datetime | None = None,
+    is_stopped_by_file: bool = False,
+    on_warning: Callable[[str], None] = lambda line: None,
+) -> list[Decided]:
+    """Decide the step anew, on its other channels, for those whose message bounced; like plan_step. Who can't be reached
+    on another channel keeps what was decided. Calling it again adds nothing."""
+    plan = _Plan(conn, version, cohort_id, step_id, policy, now, facts_at, is_stopped_by_file, on_warning)
+    plan.decide("plan/find_bounced", is_fallback=True)
+    return count_decisions(conn, cohort_id, step_id)
+
+
+class _Plan:
+    """One step of one cohort under way: what its statements are asked, and their order."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        version: Version,
+        cohort_id: int,
+        step_id: str,
+        policy: Policy,
+        now: datetime,
+        facts_at: datetime | None,
+        is_stopped_by_file: bool,
+        on_warning: Callable[[str], None],
+    ):
+        self.conn, self.policy, self.on_warning = conn, policy, on_warning
+        cohort = fetch_cohort(conn, cohort_id)
+        self.journey = journey = version.journey
+        self.step = step = journey.step(step_id)
+        due_at, not_after = journey.due_at(step, cohort.cohort_at), journey.expires_at(step, cohort.cohort_at)
+        conn.execute(
+            text("select pg_advisory_xact_lock(hashtext(:key))"),
+            {"key": f"retention.plan|{cohort.mode}|{journey.journey}"},
+        )
+        seen_at = facts_at or due_at
+        look_as_of(conn, seen_at, zone=journey.timezone)
+        local_now = now.astimezone(journey.zone)
+        self.is_made_up = local_now.date() > due_at.astimezone(journey.zone).date()
+        goal, coupon = journey.goal, step.coupon
+        self.asked = {
+            "cohort_id": cohort_id,
+            "mode": cohort.mode,
+            "journey": journey.journey,
+            "step": step_id,
+            "now": now,
+            "due_at": due_at,
+            "not_after": not_after,
+            "seen_at": seen_at,
+            "is_expired": step.zone == "journey" and now >= not_after,
+            "is_stopped": is_stopped_by_file or is_stopped(conn, journey.journey),
+            "is_retired": step.retired,
+            "local_midnight": local_now.replace(hour=0, minute=0, second=0, microsecond=0),
+            "redecidable": list(REDECIDABLE),
+            "on_each": step.send.each,
+            "purpose": version.templates[step.send.template].purpose,
+            "exit_unsubscribed": "unsubscribed" in journey.exit_when,
+            "exit_goal_met": "goal_met" in journey.exit_when and goal is not None,
+            "goal_event": goal.event if goal else "",
+            "goal_within_s": goal.within.total_seconds() if goal else 0,
+            "only_if": step.only_if or "",
+            "default_locale": journey.default_locale,
+            "batch_sizes": json.dumps(BATCH_SIZES),
+            "has_coupons": any(each.coupon for each in journey.steps),
+            "coupon_kind": coupon.kind if coupon else None,
+            "coupon_value": coupon.value if coupon else None,
+            "coupon_valid_until": journey.coupon_valid_until(coupon, due_at) if coupon else None,
+        }
+
+    def decide(self, people: str, *, is_fallback: bool = False) -> None:
+        """Decide for those whom the statement `people` finds, and write it down."""
+        conn, asked = self.conn, self.asked | {"is_fallback": is_fallback}
+        with _set_for_now(conn, _ROOMY):
+            first_entered_at, last_id = _find_people(conn, people, asked)
+            if last_id is None:
+                return
+            asked |= {"first_entered_at": first_entered_at, "last_id": last_id}
+            self._judge(asked)
+            with _set_for_now(conn, _OWN_ROWS), _set_for_now(conn, _SORTED):
+                run(conn, "plan/refuse_duplicates", **asked)
+            if self.is_made_up and not is_fallback:
+                run(conn, "plan/cap_made_up", **asked)
+            with _set_for_now(conn, _OWN_ROWS):
+                contact.claim_contacts(conn, asked, self.policy, self.step)
+                run(conn, "plan/insert_messages", **asked)
+
+    def _judge(self, asked: dict) -> None:
+        """Who is reached, on which channel, within which hours."""
+        conn, step = self.conn, self.step
+        run(conn, "plan/make_decisions")
+        has_favourites = contact.find_favourites(conn, asked, self.policy, step)
+        for place, channel in enumerate(step.send.order, start=1):
+            run(conn, "plan/decide_step", **asked, place=place, channel=channel, has_favourites=has_favourites)
+            analyze(conn, "planned_decisions")
+            contact.refuse_unlawful(conn, asked, self.policy, self.journey, channel)
+        if asked["is_fallback"]:
+            run(conn, "plan/leave_bounced", **asked)
+        with _set_for_now(conn, _OWN_ROWS):
+            if len(step.send.order) > 1:
+                run(conn, "plan/choose_channel")
+                if has_favourites:
+                    run(conn, "plan/prefer_favourites")
+        warned = contact.set_hours(conn, asked, self.policy, self.journey, step)
+        if warned.people:
+            self.on_warning(contact.write_warning(warned))
+
+
+def _find_people(conn: Connection, people: str, asked: dict) -> tuple[datetime | None, int | None]:
     """Fill planned_people; when the first of them entered and the greatest of their numbers, None if there is nobody."""
-    for table in ("planned_attempts", "planned_people", "planned_decisions"):
-        conn.execute(text(f"drop table if exists pg_temp.{table}"))  # a dry run plans several steps in one transaction
+    for table in ("attempts", "people", "decisions", "favourites"):
+        # A dry run plans several steps in one transaction.
+        conn.execute(text(f"drop table if exists pg_temp.planned_{table}"))
     with _set_for_now(conn, _OWN_ROWS):
         run(conn, "plan/find_attempts", **asked)
         analyze(conn, "planned_attempts")
-        run(conn, "plan/find_people", **asked)
+        run(conn, people, **asked)
     analyze(conn, "planned_people")
     return conn.execute(text("select min(entered_at), max(enrollment_id) from planned_people")).one()
-
-
-def _decide(conn: Connection, asked: dict, channels: Sequence[str], *, is_made_up: bool) -> None:
-    """Decide for planned_people, and write it down."""
-    run(conn, "plan/make_decisions")
-    for place, channel in enumerate(channels, start=1):
-        run(conn, "plan/decide_step", **asked, place=place, channel=channel)
-        analyze(conn, "planned_decisions")
-    with _set_for_now(conn, _OWN_ROWS):
-        if len(channels) > 1:
-            run(conn, "plan/choose_channel")
-        with _set_for_now(conn, _SORTED):
-            run(conn, "plan/refuse_duplicates", **asked)
-    if is_made_up:
-        run(conn, "plan/cap_made_up", **asked)
-    with _set_for_now(conn, _OWN_ROWS):
-        run(conn, "plan/insert_messages", **asked)
 
 
 @contextmanager

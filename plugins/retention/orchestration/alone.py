@@ -10,7 +10,9 @@ from sqlalchemy import Engine
 from retention.audience.entry import Entered
 from retention.delivery.deliver import Handled, count_outcomes
 from retention.delivery.plan import Decided, count_decisions
+from retention.errors import TooEarly
 from retention.journey.load import Version
+from retention.journey.models import Step
 from retention.orchestration.cohort import Clock, Progress, deliver, due_at, enroll, plan, quiet, read_clock, settle
 from retention.orchestration.cohort import pinned_version as read_pinned
 from retention.orchestration.outlook import say_moment
@@ -63,13 +65,15 @@ def run_cohort(
         if moment and moment > now:
             waiting.append(f"{step.id} due {say_moment(moment, pinned.journey, now)}")
             continue
-        planned = plan(engine, entered.cohort_id, step.id, is_stopped=is_stopped, clock=clock)
-        for channel in step.send.order:
-            for shard in planned.shards:
-                deliver(
-                    engine, entered.cohort_id, step.id, channel, **shard,
-                    is_stopped=is_stopped, clock=clock, on_progress=on_progress,
-                )  # fmt: skip
+        waiting += _take(engine, entered.cohort_id, step, is_stopped=is_stopped, clock=clock, on_progress=on_progress)
+        fallback_at = moment + step.send.fallback if moment and step.send.fallback else None
+        if fallback_at and fallback_at > now:
+            waiting.append(f"{step.id} fallback {say_moment(fallback_at, pinned.journey, now)}")
+        elif step.send.fallback:
+            waiting += _take(
+                engine, entered.cohort_id, step, is_fallback=True,
+                is_stopped=is_stopped, clock=clock, on_progress=on_progress,
+            )  # fmt: skip
     if not waiting:
         settle(engine, entered.cohort_id, clock=clock)
     with engine.connect() as conn:
@@ -80,3 +84,31 @@ def run_cohort(
             count_outcomes(conn, entered.cohort_id),
             waiting,
         )
+
+
+def _take(
+    engine: Engine,
+    cohort_id: int,
+    step: Step,
+    *,
+    is_fallback: bool = False,
+    is_stopped: bool,
+    clock: Clock,
+    on_progress: Progress,
+) -> list[str]:
+    """Plan and deliver a step; a line for each channel that waits for its receivers' hours."""
+    planned = plan(
+        engine, cohort_id, step.id,
+        is_fallback=is_fallback, is_stopped=is_stopped, clock=clock, on_progress=on_progress,
+    )  # fmt: skip
+    waiting = []
+    for channel in step.send.order:
+        for shard in planned.shards:
+            try:
+                deliver(
+                    engine, cohort_id, step.id, channel, **shard,
+                    is_stopped=is_stopped, clock=clock, on_progress=on_progress,
+                )  # fmt: skip
+            except TooEarly as early:
+                waiting.append(str(early))
+    return waiting

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
@@ -22,12 +23,15 @@ from retention.delivery.accounts import read_account
 from retention.delivery.channels import Provider
 from retention.delivery.choose import FindAccount, choose_provider
 from retention.delivery.deliver import Errand, Handled, deliver_step
-from retention.delivery.plan import Decided, fetch_cohort, plan_step
+from retention.delivery.plan import Decided, fetch_cohort, plan_fallback, plan_step
 from retention.delivery.reconcile import SETTLES_AFTER, Reconciled, reconcile
 from retention.errors import BooksOpen, CohortHeld, DataHeld
 from retention.insight.books import close_books, find_gaps
 from retention.intake.data_holds import find_fit_moment, find_hold, find_last_lift
+from retention.journey.files import read_files
 from retention.journey.load import Version, load_version
+from retention.journey.policy import Policy, read_policy
+from retention.store.database import ROOT
 from retention.store.queries import run
 from retention.store.versions import content_of_cohort
 
@@ -158,25 +162,49 @@ def is_turn(engine: Engine, cohort_id: int, step_id: str, *, clock: Clock = read
 
 
 def plan(
-    engine: Engine, cohort_id: int, step_id: str, *, is_stopped: bool = False, clock: Clock = read_clock
+    engine: Engine,
+    cohort_id: int,
+    step_id: str,
+    *,
+    is_fallback: bool = False,
+    policy: Policy | None = None,
+    is_stopped: bool = False,
+    clock: Clock = read_clock,
+    on_progress: Progress = quiet,
 ) -> Planned:
     """Decide a step for everybody in the cohort. A step that the cohort's version has not decides nothing.
 
-    `is_stopped`: the journey's file says `stopped` now, which is never pinned. Raises DataHeld.
+    `is_fallback`: decide it anew, on its other channels, for those whose message bounced. `policy`: the rules of contact,
+    which are never pinned; None reads the project's. `is_stopped`: the journey's file says `stopped` now, which is never
+    pinned either. Raises DataHeld, and ConfigError for a policy that can't be read.
     """
     version = pinned_version(engine, cohort_id)
     if not _has_step(version, step_id):
         return Planned([], _deal([]))
     now = step_clock(engine, version, cohort_id, step_id, clock)()
+    decide, policy = plan_fallback if is_fallback else plan_step, policy or read_rules()
     with engine.begin() as conn:
         _refuse_bad_data(conn)
         facts_at = _find_facts_at(conn, version, cohort_id, step_id)
-        decided = plan_step(
-            conn, version, cohort_id, step_id, now=now, facts_at=facts_at, is_stopped_by_file=is_stopped
+        decided = decide(
+            conn,
+            version,
+            cohort_id,
+            step_id,
+            policy=policy,
+            now=now,
+            facts_at=facts_at,
+            is_stopped_by_file=is_stopped,
+            on_warning=on_progress,
         )
         open_batches = run(conn, "plan/count_open_batches", cohort_id=cohort_id, step=step_id).all()
         _refuse_bad_data(conn)
     return Planned(decided, _deal(open_batches))
+
+
+def read_rules(include: Path = ROOT / "include") -> Policy:
+    """The rules of contact as they stand in the files now. Raises ConfigError."""
+    return read_policy(read_files(include))
 
 
 def _find_facts_at(conn: Connection, version: Version, cohort_id: int, step_id: str) -> datetime:
@@ -203,13 +231,14 @@ def deliver(
     shard: int = 0,
     of: int = 1,
     wave: int = 0,
+    policy: Policy | None = None,
     is_stopped: bool = False,
     find_account: FindAccount = read_account,
     clock: Clock = read_clock,
     on_progress: Progress = quiet,
 ) -> list[Handled]:
-    """Hand over one shard of a step's planned messages on one channel. Raises ProviderPaused and RetryLater when calling
-    again will help, AccountRefused and ConfigError when a person has to act, DataHeld; a hold that is placed meanwhile
+    """Hand over one shard of a step's planned messages on one channel. Raises TooEarly, ProviderPaused and RetryLater when
+    calling again will help, AccountRefused and ConfigError when a person has to act, DataHeld; a hold that is placed meanwhile
     ends it before the next batch, which stays ready."""
     version = pinned_version(engine, cohort_id)
     if not _has_step(version, step_id):
@@ -229,11 +258,23 @@ def deliver(
         wave=wave,
         is_stopped_by_file=is_stopped,
         facts_at=facts_at,
+        choices=_list_choices(version, step_id, channel, policy or read_rules()),
     )
     with closing(choose_provider(engine, channel, mode=mode, find_account=find_account, clock=seen)) as provider:
         return deliver_step(
             engine, errand, provider=provider, clock=seen, on_progress=on_progress, refuse=_refuse_bad_data
         )
+
+
+def _list_choices(version: Version, step_id: str, channel: str, policy: Policy) -> tuple[str, ...]:
+    """What takes somebody out who refuses it between the plan and the hand-over."""
+    purpose = version.templates[version.journey.step(step_id).send.template].purpose
+    topic = (
+        (f"topic:{version.journey.topic}",)
+        if getattr(version.journey, "topic", None) and purpose == "marketing"
+        else ()
+    )
+    return (*policy.consents_needed(purpose, channel, None), *topic)
 
 
 def find_pause(engine: Engine, account: str) -> float:

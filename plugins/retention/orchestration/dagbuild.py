@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup, TriggerRule
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from retention.errors import AccountRefused, AudienceError, BooksOpen, CohortHeld, ConfigError, Problem, RetryLater
 from retention.orchestration.bundles import keeps_runs_on_their_commit
@@ -124,16 +126,40 @@ def build_dag(plan: DagPlan, include: Path) -> DAG:
 
 def _add_step(step: StepPlan, include: Path, enroll: EnrollOperator, settle: SettleOperator) -> None:
     with TaskGroup(step.step_id, tooltip=step.tooltip):
-        wait = WaitOperator(task_id="wait", step=step.step_id)
-        plan = PlanOperator(task_id="plan", step=step.step_id, include=str(include))
-        enroll >> wait >> plan >> settle
-        for channel in step.channels:
-            deliver = DeliverOperator.partial(
-                task_id=f"deliver_{channel}",
-                step=step.step_id,
-                channel=channel,
-                include=str(include),
-                pool=pool_of(channel),
-                map_index_template="{{ shard_name }}",
-            ).expand(shard=plan.output)
-            deliver >> settle
+        delivers = _add_round(step, include, enroll, settle)
+        if step.fallback_s:
+            with TaskGroup("fallback", tooltip="What bounced is sent on the next channel."):
+                _add_round(step, include, enroll, settle, after=delivers)
+
+
+def _add_round(
+    step: StepPlan,
+    include: Path,
+    enroll: EnrollOperator,
+    settle: SettleOperator,
+    after: Sequence[MappedOperator] | None = None,
+) -> list[MappedOperator]:
+    """Wait, plan, deliver: the step itself, or, `after` its deliveries, its fallback."""
+    is_fallback = after is not None
+    wait = WaitOperator(
+        task_id="wait",
+        step=step.step_id,
+        after_s=step.fallback_s if is_fallback else 0.0,
+        # A channel that failed does not keep the others' bounces from being made good.
+        trigger_rule=TriggerRule.ALL_DONE if is_fallback else TriggerRule.ALL_SUCCESS,
+    )
+    plan = PlanOperator(task_id="plan", step=step.step_id, include=str(include), is_fallback=is_fallback)
+    (after if is_fallback else enroll) >> wait >> plan >> settle
+    delivers = []
+    for channel in step.channels:
+        deliver = DeliverOperator.partial(
+            task_id=f"deliver_{channel}",
+            step=step.step_id,
+            channel=channel,
+            include=str(include),
+            pool=pool_of(channel),
+            map_index_template="{{ shard_name }}",
+        ).expand(shard=plan.output)
+        deliver >> settle
+        delivers.append(deliver)
+    return delivers

@@ -17,11 +17,13 @@ SPARE_RUNS = 2
 
 @dataclass(frozen=True)
 class StepPlan:
-    """One task group: `wait` → `plan` → `deliver_<channel>` for each channel."""
+    """One task group: `wait` → `plan` → `deliver_<channel>` for each channel. With a fallback the same again, that long
+    after the step is due."""
 
     step_id: str
     channels: tuple[str, ...]
     tooltip: str
+    fallback_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,7 @@ def pool_of(channel: str) -> str:
     return f"retention_{channel}"
 
 
-def plan_dag(
-    version: Version, problems: list[Problem] | None = None, in_flight: Sequence[Version] = ()
-) -> DagPlan:
+def plan_dag(version: Version, problems: list[Problem] | None = None, in_flight: Sequence[Version] = ()) -> DagPlan:
     """The DAG of one journey. A channel that was taken off a step stays while cohorts `in_flight` may use it."""
     journey = version.journey
     return DagPlan(
@@ -64,7 +64,13 @@ def plan_dag(
         tags=("retention", journey.status, "live" if journey.live else "outbox only", *_broken_tag(problems)),
         words=describe(version, problems or []),
         steps=tuple(
-            StepPlan(step.id, _list_channels(step, in_flight), _describe_moment(step)) for step in journey.steps
+            StepPlan(
+                step.id,
+                _list_channels(step, in_flight),
+                _describe_moment(step),
+                step.send.fallback.total_seconds() if step.send.fallback else 0.0,
+            )
+            for step in journey.steps
         ),
         problems=tuple(problems or ()),
     )
@@ -106,6 +112,9 @@ def describe(version: Version, problems: list[Problem]) -> str:
             lines.append(f"Only if `{step.only_if}`.")
         how = "each of" if step.send.each else "the first that reaches the customer of"
         lines.append(f"On {how}: {', '.join(step.send.order)}.")
+        if step.send.fallback:
+            hours = step.send.fallback.total_seconds() / 3600
+            lines.append(f"What has bounced {hours:g} h later is sent on the next of them.")
         template = version.templates[step.send.template]
         for (channel, locale), part in sorted(template.parts.items()):
             if channel in step.send.order:

@@ -15,6 +15,7 @@ from retention.delivery.segments import count_segments
 from retention.errors import RenderError
 from retention.intake.data_holds import find_fit_moment, find_hold
 from retention.journey.load import Version, load_version
+from retention.journey.policy import Policy
 from retention.store.queries import look_as_of, run
 from retention.store.versions import content_of_cohort
 
@@ -61,7 +62,14 @@ class DryRun:
 
 
 def dry_run(
-    engine: Engine, version: Version, cohort_at: datetime, *, now: datetime, mode: str | None = None, examples: int = 5
+    engine: Engine,
+    version: Version,
+    cohort_at: datetime,
+    *,
+    policy: Policy,
+    now: datetime,
+    mode: str | None = None,
+    examples: int = 5,
 ) -> DryRun:
     """Enter and plan the cohort of `cohort_at` and take it all back.
 
@@ -87,6 +95,7 @@ def dry_run(
                     version,
                     entered.cohort_id,
                     step_id,
+                    policy=policy,
                     now=moment,
                     facts_at=cohort_at,
                     is_stopped_by_file=version.journey.status == "stopped",

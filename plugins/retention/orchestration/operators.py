@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 
-from retention.errors import BooksOpen, ConfigError, DataHeld, Problem, ProviderPaused
+from retention.errors import BooksOpen, ConfigError, DataHeld, Problem, ProviderPaused, TooEarly
 from retention.journey.firing import moments_between
 from retention.orchestration.links import NumbersLink
 from retention.orchestration.triggers import (
@@ -38,6 +38,9 @@ class FactsOperator(BaseOperator):
         except DataHeld as held:
             log.warning("%s", held)
             self.defer(trigger=FitDataTrigger(), method_name="execute")
+        except TooEarly as early:
+            log.info("%s", early)
+            self.defer(trigger=DateTimeTrigger(moment=early.at), method_name="execute")
         except ProviderPaused as paused:
             log.warning("%s. This task waits without a worker.", paused)
             self.defer(trigger=ProviderTrigger(paused.account, paused.wait_s), method_name="execute")
@@ -106,11 +109,12 @@ class EnrollOperator(FactsOperator):
 
 
 class WaitOperator(BaseOperator):
-    """Waits, without a worker, for the step's due moment; a cohort that pretends to be on time only for its earlier steps."""
+    """Waits, without a worker, for the step's due moment, or for `after_s` seconds later; a cohort that pretends to be on
+    time only for its earlier steps."""
 
-    def __init__(self, *, step: str, **kwargs: Any):
+    def __init__(self, *, step: str, after_s: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.step = step
+        self.step, self.after_s = step, after_s
 
     def execute(self, context: Any, event: Any = None) -> None:
         from retention.orchestration import cohort
@@ -118,6 +122,8 @@ class WaitOperator(BaseOperator):
 
         engine, cohort_id = connect(), pull_cohort(context)
         due_at = cohort.due_at(engine, cohort_id, self.step)
+        if due_at is not None and self.after_s:
+            due_at += timedelta(seconds=self.after_s)
         if due_at is not None and due_at > cohort.read_clock():
             log.info("waiting for %s", due_at.isoformat())
             self.defer(trigger=DateTimeTrigger(moment=due_at, end_from_trigger=True), method_name="execute")
@@ -127,13 +133,13 @@ class WaitOperator(BaseOperator):
 
 
 class PlanOperator(FactsOperator):
-    """Decides the step for everybody; XCom: the shards to deliver."""
+    """Decides the step for everybody, or anew for those whose message bounced; XCom: the shards to deliver."""
 
     operator_extra_links = (NumbersLink(),)
 
-    def __init__(self, *, step: str, include: str, **kwargs: Any):
+    def __init__(self, *, step: str, include: str, is_fallback: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        self.step, self.include = step, include
+        self.step, self.include, self.is_fallback = step, include, is_fallback
 
     def work(self, context: Any) -> list[dict]:
         from retention.orchestration import cohort
@@ -141,7 +147,11 @@ class PlanOperator(FactsOperator):
         from retention.store.database import connect
 
         is_stopped = is_stopped_by_file(Path(self.include), self.dag_id)
-        planned = cohort.plan(connect(), pull_cohort(context), self.step, is_stopped=is_stopped)
+        planned = cohort.plan(
+            connect(), pull_cohort(context), self.step,
+            is_fallback=self.is_fallback, policy=cohort.read_rules(Path(self.include)), is_stopped=is_stopped,
+            on_progress=log.warning,
+        )  # fmt: skip
         for it in planned.decided:
             log.info("%s/%s: %s %s %d", it.step, it.channel, it.decision, it.reason or "", it.count)
         return planned.shards
@@ -164,7 +174,8 @@ class DeliverOperator(FactsOperator):
         is_stopped = is_stopped_by_file(Path(self.include), self.dag_id)
         handled = cohort.deliver(
             connect(), pull_cohort(context), self.step, self.channel,
-            **self.shard, is_stopped=is_stopped, find_account=find_account, on_progress=log.info,
+            **self.shard, policy=cohort.read_rules(Path(self.include)), is_stopped=is_stopped,
+            find_account=find_account, on_progress=log.info,
         )  # fmt: skip
         for it in handled:
             log.info("%s/%s: %s %s %d", it.step, it.channel, it.outcome, it.reason or "", it.count)
