@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from jinja2 import Template, TemplateError
 
 from retention.delivery import sheets
 from retention.delivery.channels.base import Letter
+from retention.delivery.links import Links, mark_links
 from retention.delivery.sheets import Sheet
 from retention.errors import RenderError
 from retention.journey.load import Version
@@ -39,39 +41,54 @@ class Row(Protocol):
     coupon_valid_until: datetime | None
 
 
+@dataclass(frozen=True)
+class _Words:
+    """A template's words for one channel and locale, compiled. `pages` and `link_ids`: whose tokens its letters hold."""
+
+    locale: str
+    parts: dict[str, Template]
+    is_personal: bool
+    pages: tuple[str, str]
+    link_ids: tuple[int, ...]
+
+
 class Renderer:
     """Writes the letters of one step of one version. Not shared between threads.
 
+    `links`: makes web addresses lead over ours; None: they stay as they are written, and there are no pages.
     `each_person`: render every letter by itself, also where a sheet would do; for comparing the two ways."""
 
-    def __init__(self, version: Version, step_id: str, *, each_person: bool = False):
+    def __init__(self, version: Version, step_id: str, *, links: Links | None = None, each_person: bool = False):
         self._version = version
         self._journey = version.journey
         self._step_id = step_id
         self._template = version.templates[self._journey.step(step_id).send.template]
+        self._links = links
+        self._begin = links.begin() if links else {}
         self._each_person = each_person
-        self._compiled: dict[tuple[str, str], tuple[str, dict[str, Template], bool]] = {}
+        self._compiled: dict[tuple[str, str], _Words] = {}
         self._sheets: dict[tuple, Sheet] = {}
         self._days: dict[tuple[datetime, str], str] = {}
 
     def write(self, row: Row, *, mode: str, batch_id: int = 0) -> Letter:
         """One letter. Raises RenderError, which names the template and no person."""
-        locale, parts, is_personal = self._parts(row.channel, row.locale)
+        words = self._words(row.channel, row.locale)
         name = " ".join(row.name.split()) if row.name else ""
-        day = self._write_day(row, locale) if row.coupon_code else ""
+        day = self._write_day(row, words.locale) if row.coupon_code else ""
         values = (name, row.coupon_code or "", day)
-        if is_personal or self._each_person:
-            sheet = self._render(row, locale, parts, values, is_own=True)
+        if self._links:
+            values += self._links.sign(row.message_id, words.link_ids, words.pages)
+        if words.is_personal or self._each_person:
+            sheet = self._render(row, words, values, is_own=True)
         else:
-            key = (row.channel, locale, row.coupon_value, bool(name), bool(row.coupon_code))
+            key = (row.channel, words.locale, row.coupon_value, bool(name), bool(row.coupon_code))
             sheet = self._sheets.get(key)
             if sheet is None:
-                sheet = self._sheets[key] = self._render(row, locale, parts, values, is_own=False)
+                sheet = self._sheets[key] = self._render(row, words, values, is_own=False)
         return Letter(row.message_id, row.channel, mode, row.address, sheet, values, batch_id, row.customer_id)
 
-    def _render(
-        self, row: Row, locale: str, parts: dict[str, Template], values: tuple[str, ...], *, is_own: bool
-    ) -> Sheet:
+    def _render(self, row: Row, words: _Words, values: tuple[str, ...], *, is_own: bool) -> Sheet:
+        locale, parts = words.locale, words.parts
         coupon = CouponFacts(row.coupon_code, row.coupon_value, values[2]) if row.coupon_code else None
         filled = fill_variables(
             locale=locale,
@@ -84,7 +101,12 @@ class Renderer:
         written = {}
         try:
             for field, part in parts.items():
-                given = filled if is_own else sheets.make_gaps(filled, is_html=field == "html")
+                is_html = field == "html"
+                given = filled if is_own else sheets.make_gaps(filled, is_html=is_html)
+                if self._links:
+                    tokens = values[len(sheets.PERSONAL) :] if is_own else None
+                    links = sheets.write_links(self._begin, tokens, len(words.link_ids), is_html=is_html)
+                    given = {**given, "links": links}
                 text = part.render(given)
                 # A subject is one header line, whatever somebody's name holds; WhatsApp takes one line a variable, too.
                 text = _LINE_BREAKS.sub(" ", text).strip() if field == "subject" or field.isdecimal() else text
@@ -102,15 +124,26 @@ class Renderer:
             journey=self._journey.journey, step=self._step_id, **written,
         )  # fmt: skip
 
-    def _parts(self, channel: str, asked: str) -> tuple[str, dict[str, Template], bool]:
+    def _words(self, channel: str, asked: str) -> _Words:
         if (channel, asked) not in self._compiled:
             locale, part = self._template.part(channel, asked, self._journey.default_locale)
-            sources = _list_sources(part)
+            sources, link_ids = _list_sources(part), ()
+            pages = ("", "")
+            # What WhatsApp approved is not ours to rewrite.
+            if self._links and channel != "whatsapp":
+                urls: list[str] = []
+                for field in [it for it in ("html", "text") if it in sources]:
+                    website = self._version.shop.website
+                    sources[field] = mark_links(sources[field], urls, website=website, is_html=field == "html")
+                link_ids = tuple(map(self._links.number, urls))
+            if self._links:
+                uses = "".join(sources.values())
+                pages = tuple(page if name in uses else "" for name, page in zip(sheets.PAGES, "up", strict=True))
             compiled = {
                 field: (_HTML if field == "html" else _TEXT).from_string(source) for field, source in sources.items()
             }
             is_personal = any(sheets.needs_each_person(source) for source in sources.values())
-            self._compiled[channel, asked] = (locale, compiled, is_personal)
+            self._compiled[channel, asked] = _Words(locale, compiled, is_personal, pages, link_ids)
         return self._compiled[channel, asked]
 
     def _write_day(self, row: Row, locale: str) -> str:

@@ -20,14 +20,17 @@ from retention.journey.template_syntax import make_environment
 PERSONAL = ("customer.name", "coupon.code", "coupon.valid_until")
 """Variables that differ from person to person; all others are the same for everybody a sheet is for."""
 
+PAGES = ("links.unsubscribe", "links.preferences")
+"""Links to a person's own pages: their tokens come after PERSONAL among a letter's values, those of its other links last."""
+
 _PLAIN_FILTERS = ("default", "trim")
 """Filters that leave a value alone which is there: values have no blanks at their ends."""
 
 _SPECIAL = re.compile("[&<>\"']").search
-_MARK = re.compile("\ue000([0-9])([th])\ue001")
+_MARK = re.compile("\ue000([0-9]{1,4})([th])\ue001")
 
 Piece = str | tuple[int, bool]
-"""Words, or a gap: which personal variable, and whether it stands in HTML."""
+"""Words, or a gap: which of the values, and whether it is escaped for HTML."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,7 @@ class Sheet:
 
 
 def fill(pieces: Sequence[Piece], values: Sequence[str]) -> str:
-    """The text with the values of PERSONAL in its gaps, escaped where it is HTML."""
+    """The text with the values in its gaps, escaped where it is HTML."""
     return "".join(
         piece if isinstance(piece, str) else in_html(values[piece[0]]) if piece[1] else values[piece[0]]
         for piece in pieces
@@ -84,6 +87,20 @@ def make_gaps(values: Mapping[str, Mapping[str, object]], *, is_html: bool) -> d
     return made
 
 
+def write_links(
+    begin: Mapping[str, str], tokens: Sequence[str] | None, count: int, *, is_html: bool
+) -> dict[str, object]:
+    """The group `links`: its two pages and a letter's `count` links l0, l1, ..., each with its token or, without `tokens`,
+    a gap for it. A token has nothing to escape: it is the same value in text and HTML."""
+    names = [*((name.partition(".")[2], begin[page]) for name, page in zip(PAGES, "up", strict=True))]
+    names += [(f"l{n}", begin["l"]) for n in range(count)]
+    made: dict[str, object] = {}
+    for number, (name, start) in enumerate(names, len(PERSONAL)):
+        token = f"\ue000{number}t\ue001" if tokens is None else tokens[number - len(PERSONAL)]
+        made[name] = Markup(f"{escape(start)}{token}") if is_html else f"{start}{token}"
+    return made
+
+
 def cut(written: str) -> tuple[Piece, ...]:
     """What was rendered with gaps, in pieces."""
     parts = _MARK.split(written)
@@ -104,7 +121,7 @@ def needs_each_person(source: str) -> bool:
 
 def _is_worked_on(node: nodes.Node, is_inside: bool) -> bool:
     if isinstance(node, nodes.Getattr):
-        return is_inside and _dotted(node) in PERSONAL
+        return is_inside and _dotted(node) in (*PERSONAL, *PAGES)
     worked = is_inside or isinstance(node, nodes.Compare)
     worked = worked or isinstance(node, nodes.Filter) and node.name not in _PLAIN_FILTERS
     return any(_is_worked_on(child, worked) for child in node.iter_child_nodes())

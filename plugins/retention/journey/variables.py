@@ -25,6 +25,11 @@ VARIABLES: dict[str, Variable] = {
     "coupon.valid_until": Variable("text", "The code's last day, written for the language: 11月13日, 13 November."),
     "shop.name": Variable("text", "The shop's name in the language of the message."),
     "shop.website": Variable("text", "The shop's address on the web, with https://."),
+    "links.unsubscribe": Variable(
+        "text",
+        "The person's own page to unsubscribe. Empty where no public address is set: ask {% if links.unsubscribe %}.",
+    ),
+    "links.preferences": Variable("text", "The person's own page of channels and topics. Empty where the other is."),
 }
 
 
@@ -48,6 +53,7 @@ def fill_variables(
     values: dict[str, dict[str, Any]] = {
         "customer": {"name": " ".join((customer_name or "").split())},
         "shop": {"name": shop.name_in(locale, default_locale), "website": shop.website},
+        "links": {"unsubscribe": "", "preferences": ""},
     }
     if coupon is not None:
         values["coupon"] = {

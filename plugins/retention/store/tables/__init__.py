@@ -49,12 +49,12 @@ from retention.store.tables.intake import (
     rejected_rows,
     sync_marks,
 )
+from retention.store.tables.links import links
 
 __all__ = [
     "MODES",
     "REDECIDABLE",
     "SKIP_REASONS",
-    "metadata",
     "audit_log",
     "batches",
     "choices",
@@ -75,8 +75,10 @@ __all__ = [
     "events",
     "imports",
     "journey_versions",
+    "links",
     "lunar_months",
     "messages",
+    "metadata",
     "order_history",
     "order_item_history",
     "order_items",

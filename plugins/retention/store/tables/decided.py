@@ -250,6 +250,9 @@ outcomes = Table(
     Column("segments", SmallInteger),
     instant("occurred_at"),
     instant("recorded_at"),
+    # Which link was clicked (links), and whether by a machine: a scanner, a preview. Machines are left out of rates.
+    Column("link_id", BigInteger),
+    Column("is_machine", Boolean, nullable=False, server_default=text("false")),
     # A message is handed over once: accepted, withheld by us, or refused by the provider.
     Index(
         "uq_outcomes_handed_over",
