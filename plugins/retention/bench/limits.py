@@ -14,6 +14,7 @@ from retention.delivery.accounts import read_account
 from retention.delivery.channels.base import Letter
 from retention.delivery.choose import open_provider
 from retention.delivery.http import Turn
+from retention.delivery.links import open_links
 from retention.delivery.render import Renderer
 from retention.store.queries import look_as_of, run
 
@@ -27,7 +28,7 @@ _TWIN = "create table twin_{table} (like {table} including all)"
 def measure(engine: Engine, cohort_id: int, step: str, channel: str) -> dict[str, float]:
     """Messages a second of each part: insert_select, render, body, http, copy."""
     rows, letters = _load(engine, cohort_id, step), []
-    renderer = Renderer(make_version(), step)
+    renderer = Renderer(make_version(), step, links=open_links(engine))
 
     def render() -> None:
         letters.extend(renderer.write(row, mode="live") for row in rows)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from retention.delivery.channels.base import Letter, Provider, Receipt, Sent
 from retention.delivery.hours import Window, find_opening, find_zone
+from retention.delivery.links import open_links
 from retention.delivery.pacing import open_gate
 from retention.delivery.plan import fetch_cohort, is_stopped
 from retention.delivery.receipts import append_receipts, write_ids
@@ -146,7 +147,7 @@ class _Worker:
         self.journey = errand.version.journey
         self.step = self.journey.step(errand.step_id)
         self.cohort = fetch_cohort(conn, errand.cohort_id)
-        self.renderer = Renderer(errand.version, errand.step_id)
+        self.renderer = Renderer(errand.version, errand.step_id, links=open_links(engine))
         self.gate = open_gate(engine, provider, channel=errand.channel, journey=self.journey.journey)
         self.is_first_try = True
         conn.commit()

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from retention.delivery.channels.base import Letter, OpenGate, Provider, Receipt
+from retention.delivery.links import open_links
 from retention.delivery.render import Renderer
 from retention.errors import DeliveryError, RetentionError
 from retention.journey.load import Version
@@ -74,7 +75,7 @@ def write_test(
         coupon_value=coupon.value if coupon else None,
         coupon_valid_until=journey.coupon_valid_until(coupon, now) if coupon else None,
     )
-    return Renderer(version, step_id).write(row, mode="test")
+    return Renderer(version, step_id, links=open_links(conn.engine)).write(row, mode="test")
 
 
 def send_test(provider: Provider, letter: Letter) -> Receipt:

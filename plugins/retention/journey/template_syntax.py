@@ -19,7 +19,7 @@ FILTERS = ("capitalize", "default", "lower", "title", "trim", "upper")
 """The filters templates may use; none of them can fail on a variable."""
 
 _HOW = "Write a variable as {{ customer.name }}."
-_SINGLE_BRACES = re.compile(r"(?<![{\w])\{\s*((?:customer|coupon|shop)\.\w+)\s*\}(?!\})")
+_SINGLE_BRACES = re.compile(r"(?<![{\w])\{\s*((?:customer|coupon|shop|links)\.\w+)\s*\}(?!\})")
 _HALF_CLOSED = re.compile(r"\{\{[^{}]*\}(?!\})")
 _WIDE_BRACES = re.compile("[｛｝]")
 
@@ -141,6 +141,10 @@ def _check_filter(node: nodes.Filter, wording: Wording, offset: int) -> Iterator
         arguments = '("friend", true)' if wants[0] else ""
         example = f"{{{{ customer.name | {node.name}{arguments} }}}}"
         yield line, f"the filter {show(node.name)} is not used like this.", f"Write {example}."
+    target = _dotted(node.node) if node.node else None
+    if target and target.startswith("links.") and node.name != "default":
+        what = f"{show(target)} is signed letter by letter: the filter {show(node.name)} would break it."
+        yield line, what, f"Write {{{{ {target} }}}}."
     if node.node is None:
         yield line, "a filter stands without a variable.", _HOW
     else:

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, text
 
 from retention.audience.entry import Entered, enter_cohort
+from retention.delivery.links import show_links
 from retention.delivery.plan import Decided, count_decisions, plan_step
 from retention.delivery.receipts import write_ids
 from retention.delivery.render import Renderer
@@ -130,7 +131,7 @@ def _pretend_it_arrived(conn: Connection, cohort_id: int, step_id: str) -> None:
 def _write(conn: Connection, version: Version, cohort_id: int, channel: str | None, most: int) -> list[dict]:
     picked = run(conn, "plan/pick_examples", cohort_id=cohort_id, channel=channel, most=most).all()
     step_of = {row.message_id: row.step for row in picked}
-    renderers = {step_id: Renderer(version, step_id) for step_id in set(step_of.values())}
+    renderers = {step_id: Renderer(version, step_id, links=show_links()) for step_id in set(step_of.values())}
     rows = {row.message_id: row for row in run(conn, "deliver/load_letters", ids=write_ids(step_of))}
     written = []
     for message_id, step_id in step_of.items():
