@@ -40,6 +40,7 @@ from retention.store.tables.facts import (
     products,
     suppressions,
 )
+from retention.store.tables.inbox import SOURCES, inbox, odd_events, replies
 from retention.store.tables.intake import (
     customer_merge_rows,
     customer_merges,
@@ -55,6 +56,7 @@ __all__ = [
     "MODES",
     "REDECIDABLE",
     "SKIP_REASONS",
+    "SOURCES",
     "audit_log",
     "batches",
     "choices",
@@ -74,11 +76,13 @@ __all__ = [
     "event_kinds",
     "events",
     "imports",
+    "inbox",
     "journey_versions",
     "links",
     "lunar_months",
     "messages",
     "metadata",
+    "odd_events",
     "order_history",
     "order_item_history",
     "order_items",
@@ -90,6 +94,7 @@ __all__ = [
     "provider_accounts",
     "quality_checks",
     "rejected_rows",
+    "replies",
     "stops",
     "suppressions",
     "sync_marks",

@@ -250,9 +250,21 @@ outcomes = Table(
     Column("segments", SmallInteger),
     instant("occurred_at"),
     instant("recorded_at"),
-    # Which link was clicked (links), and whether by a machine: a scanner, a preview. Machines are left out of rates.
+    # The event that says so, as a digest of its id; null for what we did ourselves.
+    Column("event_key", BigInteger),
+    # Which link was clicked (links; a provider's as a digest), and whether by a machine: a scanner, a preview. Machines are
+    # left out of rates.
     Column("link_id", BigInteger),
+    Column("link_key", BigInteger),
     Column("is_machine", Boolean, nullable=False, server_default=text("false")),
+    # An event is one outcome, however often and by whomever it is told.
+    Index(
+        "uq_outcomes_event_key",
+        "message_id",
+        "event_key",
+        unique=True,
+        postgresql_where=text("event_key is not null"),
+    ),
     # A message is handed over once: accepted, withheld by us, or refused by the provider.
     Index(
         "uq_outcomes_handed_over",
@@ -264,7 +276,8 @@ outcomes = Table(
     Index("uq_outcomes_unknown", "message_id", unique=True, postgresql_where=text("kind = 'unknown'")),
     # By message first: one index fewer to keep than with an index of its own for that.
     PrimaryKeyConstraint("message_id", "outcome_id"),
-    comment="What happened to a message; append-only. segments are those of an accepted SMS.",
+    comment="What happened to a message; append-only. segments are those of an accepted SMS. is_machine: a program opened "
+    "or clicked, not a person; may become true later, when a later event shows it.",
 )
 
 outbox = Table(

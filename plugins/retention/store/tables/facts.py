@@ -82,8 +82,8 @@ customers = Table(
     # A phone number is E.164 or it is not there: everything downstream dials it as it stands.
     CheckConstraint(r"phone ~ '^\+[1-9][0-9]{6,14}$'", name="phone_e164"),
     Index("ix_customers_birthday", "birth_calendar", "birth_month", "birth_day"),
-    # Who leaves, leaves under every id that has the address.
-    Index("ix_customers_email", "email", postgresql_where=text("email is not null")),
+    # Who leaves, leaves under every id that has the address; addresses of messages are in small letters.
+    Index("ix_customers_email", text("lower(email)"), postgresql_where=text("email is not null")),
     Index("ix_customers_phone", "phone", postgresql_where=text("phone is not null")),
     comment="Fact: who the customers are, as last learned. A trigger moves what is replaced to customer_history.",
 )
