@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -129,7 +130,11 @@ def test_sms_fits_one_segment(name: str) -> None:
     assert chinese.startswith("【青禾生活】") and chinese.endswith("回复TD退订")
     english = render(template.parts["sms", "en"].text, values("en", "Christopher Anderson", "30 September"))
     assert len(english) <= 160 and set(english) <= GSM7, english
-    assert english.startswith("Qinghe Home: ") and english.endswith("Reply STOP to opt out")
+    assert english.startswith("Qinghe Home: ") and english.endswith("Reply STOP to end")
+    # Signed links are longer than an address: with a public address of 25 characters it still is one segment.
+    link = "https://hello.example.com/l/" + "x" * 15
+    longer = english.replace(VERSION.shop.website, link)
+    assert longer != english and len(longer) <= 160, longer
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -139,7 +144,11 @@ def test_shipped_words_are_the_golden_ones(name: str, locale: str) -> None:
     template = VERSION.templates[name]
     email, sms = template.parts["email", locale], template.parts["sms", locale]
     nameless = [render(text, values(locale, name="")) for text in (email.subject, email.text, sms.text)]
+    pages = {"unsubscribe": "https://hello.example.com/u/t", "preferences": "https://hello.example.com/p/t"}
+    linked = {**values(locale), "links": pages}
     written = {
+        "linked.txt": render(email.text, linked),
+        "linked.html": render(email.html, linked, is_html=True) + "\n",
         "sms.txt": render(sms.text, values(locale)) + "\n",
         "email.txt": f"{render(email.subject, values(locale))}\n\n{render(email.text, values(locale))}\n",
         "email.html": render(email.html, values(locale), is_html=True) + "\n",
@@ -156,5 +165,7 @@ def test_shipped_words_are_the_golden_ones(name: str, locale: str) -> None:
 def test_an_email_has_one_thing_to_do(name: str) -> None:
     for (channel, _), part in VERSION.templates[name].parts.items():
         if channel == "email":
-            assert part.html.count("<a ") == 1 and part.text.count("{{ shop.website }}") == 1
+            links = re.findall(r'<a [^>]*?href="([^"]+)"', part.html)
+            assert links == ["{{ shop.website }}", "{{ links.unsubscribe }}", "{{ links.preferences }}"]
+            assert part.text.count("{{ shop.website }}") == 1
             assert "<script" not in part.html and "<style" not in part.html and "src=" not in part.html
