@@ -180,10 +180,10 @@ class _Plan:
         has_favourites = contact.find_favourites(conn, asked, self.policy, step)
         for place, channel in enumerate(step.send.order, start=1):
             run(conn, "plan/decide_step", **asked, place=place, channel=channel, has_favourites=has_favourites)
+            if asked["is_fallback"]:
+                run(conn, "plan/leave_bounced", **asked)
             analyze(conn, "planned_decisions")
             contact.refuse_unlawful(conn, asked, self.policy, self.journey, channel)
-        if asked["is_fallback"]:
-            run(conn, "plan/leave_bounced", **asked)
         with _set_for_now(conn, _OWN_ROWS):
             if len(step.send.order) > 1:
                 run(conn, "plan/choose_channel")
