@@ -110,6 +110,14 @@ def read_document(name: str) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
+def content_of_messages(document: dict[str, Any], field: str) -> dict[str, Any]:
+    """What the document says of a field of a message that is sent."""
+    post = document["paths"]["/2010-04-01/Accounts/{AccountSid}/Messages.json"]["post"]
+    return _inline(post["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"], document)[
+        "properties"
+    ][field]
+
+
 @lru_cache
 def _read_operation(name: str, template: str, method: str) -> _Operation:
     document = read_document(name)
@@ -128,6 +136,9 @@ def _read_operation(name: str, template: str, method: str) -> _Operation:
     if template == "/v3/mail/send":
         # The document has a text here; its own words, SendGrid's SDK and the same key of one person have an object.
         content["application/json"]["schema"]["properties"]["custom_args"] = {"type": "object"}
+    for it in parameters if template.endswith("/Messages.json") else ():
+        if it["name"] in ("To", "From"):  # the filters are for what a message was sent to and from
+            it["schema"] = content_of_messages(document, it["name"])
     return _Operation(
         [document["components"]["securitySchemes"][it]["scheme"] for it in security],
         [(it, validate_by(it["schema"])) for it in parameters],
@@ -154,6 +165,8 @@ def _inline(part: Any, document: dict[str, Any]) -> Any:
     for place in (made, made.get("schema")):
         if isinstance(place, dict) and place.get("format") == "phone-number" and "alphanumeric sender ID" in told:
             place["format"] = "sender"
+        elif isinstance(place, dict) and place.get("format") == "phone-number" and "channel address" in told:
+            place["format"] = "recipient"
         if isinstance(place, dict) and place.get("format") == "date-time" and "YYYY-MM-DD" in told:
             place["format"] = "date or date-time"
     return made
@@ -311,9 +324,17 @@ def _is_phone_number(value: str) -> bool:
     return bool(re.fullmatch(r"\+[1-9][0-9]{6,14}", value))
 
 
+@_format("recipient")
+def _is_recipient(value: str) -> bool:
+    """A number, or one on WhatsApp."""
+    return _is_phone_number(value.removeprefix("whatsapp:"))
+
+
 @_format("sender")
 def _is_sender(value: str) -> bool:
-    """A number, a short code, or a name of up to eleven letters and digits."""
+    """A number, a short code, a name of up to eleven letters and digits, or a number on WhatsApp."""
+    if value.startswith("whatsapp:"):
+        return _is_recipient(value)
     is_name = re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9 +&_-]{1,11}", value)
     return bool(_is_phone_number(value) or re.fullmatch(r"[0-9]{3,8}", value) or is_name)
 
@@ -438,6 +459,14 @@ def _check_message(form: dict[str, Any], body: bytes) -> Iterator[tuple[str, str
         yield "body.Body", "is missing, and there is neither MediaUrl nor ContentSid"
     if text is not None and not 1 <= len(text) <= MAX_TWILIO_CHARACTERS:
         yield "body.Body", f"has {len(text)} characters, not 1 to {MAX_TWILIO_CHARACTERS}"
+    if form["To"].startswith("whatsapp:") != form.get("From", form["To"]).startswith("whatsapp:"):
+        yield "body.From", "is on another channel than To"
+    if "ContentVariables" in form:
+        if "ContentSid" not in form:
+            yield "body.ContentVariables", "without ContentSid"
+        values = _read_json(form["ContentVariables"].encode())
+        if not isinstance(values, dict) or not all(isinstance(it, str) for it in values.values()):
+            yield "body.ContentVariables", "are no texts by name"
     if callback := form.get("StatusCallback"):
         parts = urlsplit(callback)
         if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname or "")):

@@ -152,3 +152,18 @@ def test_only_this_machine_is_reached(monkeypatch):
     with serve(lambda n: "answer") as (url, _):
         assert made.fetch(Request(url, (), b"x")).fate == "answered"
     made.close()
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nServer: x\r\n", b"HTTP/1.1 202 Acc"])
+def test_an_answer_cut_off_in_its_head_is_in_doubt(client, head):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            line, _ = server.accept()
+            with line:
+                line.recv(65536)
+                line.sendall(head)
+
+        threading.Thread(target=answer, daemon=True).start()
+        said = client.fetch(Request(f"http://127.0.0.1:{server.getsockname()[1]}/", (), b"hello"))
+    assert said.fate == "in_doubt"

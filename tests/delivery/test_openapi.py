@@ -135,10 +135,17 @@ def test_messages_of_the_official_sdk_pass():
     sdk = Client(ACCOUNT, "secret", http_client=http)
     callback = "https://shop.example.com/e/t?m=7"
     sdk.messages.create(to="+15005550006", from_="Shop", body="你好 👍", status_callback=callback, smart_encoded=True)
+    sdk.messages.create(
+        to="whatsapp:+15005550006",
+        from_="whatsapp:+15005550006",
+        content_sid="HX" + "a" * 32,
+        content_variables='{"1": "x"}',
+    )
+    sdk.messages.list(to="whatsapp:+15005550006", limit=20)
     sdk.messages.create(to="+15005550006", messaging_service_sid="MG" + "0" * 32, body="x", validity_period=60)
     sdk.messages.list(to="+15005550006", date_sent_after=datetime(2026, 11, 23, tzinfo=UTC), limit=20)
     sdk.api.accounts(ACCOUNT).fetch()
-    assert [it[0] for it in sent] == ["POST", "POST", "GET", "GET"]
+    assert [it[0] for it in sent] == ["POST", "POST", "GET", "POST", "GET", "GET"]
     for it in sent:
         check_request(*it)
 
@@ -296,7 +303,7 @@ def test_wrong_http_headers_are_caught(headers, said):
 
 WRONG_FORMS = [
     ({"To": None}, "body: 'To' is a required property"),
-    ({"To": "15005550006"}, "body.To: '15005550006' is not a 'phone-number'"),
+    ({"To": "15005550006"}, "body.To: '15005550006' is not a 'recipient'"),
     ({"To": "+1 500 555 0006"}, "body.To"),
     ({"To": "+1234567890123456"}, "body.To"),
     ({"To": "+15005550006\n"}, "body.To"),
@@ -317,6 +324,13 @@ WRONG_FORMS = [
     ({"SmartEncoded": "yes"}, "body.SmartEncoded"),
     ({"SendAt": "2026-11-23"}, "body.SendAt: '2026-11-23' is not a 'date-time'"),
     ({"Colour": "red"}, r"body: .*'Colour' was unexpected"),
+    ({"To": "whatsapp:5006", "From": "whatsapp:+15005550006"}, "body.To: 'whatsapp:5006' is not a 'recipient'"),
+    ({"To": "whatsapp:+15005550006"}, "body.From: is on another channel"),
+    ({"To": "whatsapp:+15005550006", "From": "whatsapp:Shop"}, "body.From: 'whatsapp:Shop' is not a 'sender'"),
+    ({"ContentSid": "HX1"}, "body.ContentSid: 'HX1' is too short"),
+    ({"ContentVariables": "{}"}, "body.ContentVariables: without ContentSid"),
+    ({"ContentSid": "HX" + "a" * 32, "ContentVariables": '{"1": 2}'}, "body.ContentVariables: are no texts"),
+    ({"ContentSid": "HX" + "a" * 32, "ContentVariables": "{"}, "body: is not JSON"),
 ]
 
 
@@ -361,7 +375,7 @@ LOOKS = f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
         ("/v3/mail", SENDGRID, "path: no official document has it"),
         ("/v3/mail/sent", SENDGRID, "path: the official document does not have it"),
         (LOOKS.replace(ACCOUNT, "AC1"), TWILIO, "path.AccountSid: 'AC1' is too short"),
-        (f"{LOOKS}?To=5006", TWILIO, "query.To: '5006' is not a 'phone-number'"),
+        (f"{LOOKS}?To=5006", TWILIO, "query.To: '5006' is not a 'recipient'"),
         (f"{LOOKS}?PageSize=1001", TWILIO, "query.PageSize: .* greater than the maximum"),
         (f"{LOOKS}?DateSent%3E=2026-13-01", TWILIO, "query.DateSent>: '2026-13-01' is not a 'date or date-time'"),
         (f"{LOOKS}?DateSentAfter=2026-11-01", TWILIO, "query.DateSentAfter: the official document does not have it"),

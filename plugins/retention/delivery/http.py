@@ -75,10 +75,10 @@ class Turn:
 class _Exchange:
     """One request on one handle."""
 
-    __slots__ = ("chunks", "headers", "request", "sent")
+    __slots__ = ("chunks", "headers", "is_head_whole", "request", "sent")
 
     def __init__(self, request: Request):
-        self.request, self.sent, self.headers, self.chunks = request, 0, {}, []
+        self.request, self.sent, self.headers, self.chunks, self.is_head_whole = request, 0, {}, [], False
 
     def read(self, size: int) -> bytes:
         piece = self.request.body[self.sent : self.sent + size]
@@ -87,6 +87,8 @@ class _Exchange:
 
     def note_header(self, line: bytes) -> None:
         name, colon, value = line.partition(b":")
+        if line.startswith(b"HTTP/") or not line.strip():
+            self.is_head_whole = not line.strip()  # the empty line below it; an answer cut off before says nothing
         if colon:
             self.headers[name.strip().lower().decode("latin-1")] = value.strip().decode("latin-1")
 
@@ -207,7 +209,8 @@ class Client:
             for handle in succeeded:
                 it = under_way.pop(handle)
                 status = handle.getinfo(pycurl.RESPONSE_CODE)
-                found.append((it.request, Answer("answered", status, it.headers, b"".join(it.chunks))))
+                answer = Answer("answered", status, it.headers, b"".join(it.chunks))
+                found.append((it.request, answer if it.is_head_whole else Answer("in_doubt", error="answer cut off")))
                 self._multi.remove_handle(handle)
                 self._idle.append(handle)
             for handle, code, _ in failed:
