@@ -20,6 +20,7 @@ from retention.intake.quality import (
 )
 from retention.intake.quality_findings import judge_volume
 from retention.intake.quality_policy import DEFAULTS, Checks, QualityPolicy, load_policy, read_policy
+from retention.journey.policy import Policy
 from retention.orchestration import cohort
 from retention.orchestration.dryrun import dry_run
 from tests.world import DAY, INCLUDE, shanghai, shipped
@@ -796,7 +797,7 @@ def test_a_cohort_of_a_moment_under_a_hold_enters_on_what_was_known_after_it(wor
 
 def test_a_dry_run_shows_the_hold_and_does_not_refuse(company):
     def look_ahead():
-        return dry_run(company.engine, shipped(holdout="0%"), AT, now=AT)
+        return dry_run(company.engine, shipped(holdout="0%"), AT, policy=Policy(), now=AT)
 
     assert look_ahead().as_dict()["data_hold"] is None
     bad_load(company)

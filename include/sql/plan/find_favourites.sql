@@ -15,7 +15,7 @@ answered as (
            count(*) filter (where exists (
                select from outcomes o
                where o.message_id = m.message_id and o.kind in ('opened', 'clicked', 'replied')
-                 and o.recorded_at <= :seen_at)) as responses
+                 and not o.is_machine and o.recorded_at <= :seen_at)) as responses
     from planned_people p
     join enrollments e on e.customer_id = p.customer_id and e.mode = :mode
     join messages m on m.enrollment_id = e.enrollment_id

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 
 from retention.delivery.plan import plan_step
 from retention.journey.load import Version, load_version
+from retention.journey.policy import Policy
 from retention.store.versions import remember
 
 AT = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
@@ -149,7 +150,7 @@ def enroll(engine: Engine, customers: int, *, at: datetime = AT) -> int:
 def decide(engine: Engine, cohort_id: int, step_id: str, *, at: datetime = NOON) -> None:
     """Plan one step."""
     with engine.begin() as conn:
-        plan_step(conn, make_version(), cohort_id, step_id, now=at)
+        plan_step(conn, make_version(), cohort_id, step_id, policy=Policy(), now=at)
 
 
 def _analyze(engine: Engine) -> None:

@@ -100,6 +100,8 @@ def claim_contacts(conn: Connection, asked: dict, policy: Policy, step: Step) ->
         return
     journey, mode = asked["journey"], asked["mode"]
     caps = {cap.scope: cap for channel in step.send.order for cap in policy.caps(journey, channel)}
+    if not caps:
+        return  # then these contacts count for no other journey's caps either
     conn.execute(text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"retention.contacts|{mode}"})
     conn.execute(text("drop table if exists pg_temp.planned_contacts"))
     reach = max((CAP_DAYS[cap.period] for cap in caps.values()), default=1)
