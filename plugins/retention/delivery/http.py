@@ -36,10 +36,11 @@ _NEVER_WRITTEN = frozenset(
 
 @dataclass(frozen=True)
 class Request:
-    """What goes out. `what` is the sender's own: it comes back beside the answer."""
+    """What goes out. `what` is the sender's own: it comes back beside the answer. `headers` that tell the time are made
+    when it begins."""
 
     url: str
-    headers: tuple[str, ...]
+    headers: tuple[str, ...] | Callable[[], tuple[str, ...]]
     body: bytes = b""
     what: Any = None
     method: Literal["GET", "POST"] = "POST"
@@ -185,7 +186,8 @@ class Client:
         handle, it = self._idle.pop(), _Exchange(request)
         handle.setopt(pycurl.URL, request.url)
         # No "Expect: 100-continue": it costs a round trip, and a body is written once anyway.
-        handle.setopt(pycurl.HTTPHEADER, [*request.headers, "Expect:"])
+        headers = request.headers() if callable(request.headers) else request.headers
+        handle.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
         if request.method == "POST":
             handle.setopt(pycurl.POST, 1)
             handle.setopt(pycurl.POSTFIELDSIZE_LARGE, len(request.body))

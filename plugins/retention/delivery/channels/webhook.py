@@ -53,7 +53,7 @@ class WebhookProvider(HttpProvider):
             fields.refuse(what, remedy)
         size = fields.take_number("batch_size", MAX_MESSAGES, at_least=1)
         self.timeout_s = fields.take_number("timeout_s", 30.0, at_least=1) or 0
-        if size is None or not size.is_integer() or size > MAX_MESSAGES:
+        if size is None or not float(size).is_integer() or size > MAX_MESSAGES:
             fields.refuse('extra "batch_size" does not fit.', f"Write a whole number from 1 to {MAX_MESSAGES}.")
         if not 0 < self.timeout_s <= LONGEST_S:
             fields.refuse('extra "timeout_s" does not fit.', f"Write seconds, from 1 to {LONGEST_S}.")
@@ -79,9 +79,10 @@ class WebhookProvider(HttpProvider):
             }
         )
         headers = ("Content-Type: application/json", "Accept: application/json", f"Idempotency-Key: {key}")
-        return Request(self._url, (*headers, *self._sign(body)), body, Call(tuple(letters)))
+        return Request(self._url, lambda: (*headers, *self._sign(body)), body, Call(tuple(letters)))
 
     def _sign(self, said: bytes) -> tuple[str, str]:
+        """At the last moment: a request may have to wait for its turn, and a gateway takes no old signature."""
         timestamp = str(int(self._clock().timestamp()))
         return f"Retention-Timestamp: {timestamp}", f"Retention-Signature: {sign(self._secret, timestamp, said)}"
 
