@@ -229,6 +229,17 @@ def test_a_list_of_addresses_that_must_not_be_used(bring, world):
     assert bring("mail\na@example.com\n", mapping).tables["suppressions"] == Counts(same=1)
 
 
+def test_each_channel_has_its_own_kind_of_address(bring, world):
+    mapping = "mapping: x\nsource: old\nrows:\n  - {into: suppressions, channel: way, address: who}\n"
+    rows = "webhook,12345\nwebhook,C-9\nwebhook,a@b.example.com\nwhatsapp,+8613800138000\nsms,+8613800138000\n"
+    loaded = bring(f"way,who\n{rows}whatsapp,a@b.example.com\nwhatsapp,C-9\nemail,C-9\nwebhook,1.2E+12\n", mapping)
+    assert loaded.tables["suppressions"] == Counts(new=5) and loaded.rows_rejected == 4
+    assert world.rows("select channel, address from suppressions order by 1, 2") == [
+        ("sms", "+8613800138000"), ("webhook", "12345"), ("webhook", "C-9"), ("webhook", "a@b.example.com"),
+        ("whatsapp", "+8613800138000"),
+    ]  # fmt: skip
+
+
 def test_rows_of_a_merged_customer_go_where_the_person_went(bring, engine, world):
     bring(HEAD + "1,Ann,,,,,2026-01-01,\n2,Ann,ann@example.com,,,,2026-01-01,\n", CUSTOMERS)
     with engine.begin() as conn:

@@ -109,6 +109,8 @@ def _read_block(
         if name not in block.cells:
             continue
         column = read_column(name, about.kind, block.cells[name], frame, context, about.choices)
+        if name == "address":
+            column = _read_gateway_ids(column, draft.values["channel"], block, frame, context)
         draft.values |= column.values
         for mask, reason, remedy in column.faults:
             yield name, mask, reason, remedy, about.rejects
@@ -124,9 +126,10 @@ def _read_block(
     if target.free:
         yield from _read_free(block, frame, context, draft, target.free)
     if block.into == "suppressions":
-        is_email = draft.values["address"].str.contains("@", literal=True)
-        misfit = (is_email != (draft.values["channel"] == "email")).fill_null(False)
-        yield "address", misfit, "not an address of its channel", "E-mail addresses go with email, numbers with sms.", True
+        is_email, channel = draft.values["address"].str.contains("@", literal=True), draft.values["channel"]
+        misfit = ((is_email != (channel == "email")) & (channel != "webhook")).fill_null(False)
+        remedy = "E-mail addresses go with email, numbers with sms and whatsapp."
+        yield "address", misfit, "not an address of its channel", remedy, True
     if block.gone:
         column = read_column("gone", "boolean", block.gone, frame, context)
         draft.values["is_gone"] = column.values["gone"].fill_null(False)
@@ -134,6 +137,17 @@ def _read_block(
             yield "gone", mask, reason, remedy, True
     if block.into == "customers":
         _derive(draft, height)
+
+
+def _read_gateway_ids(
+    column: Column, channel: pl.Series, block: Block, frame: pl.DataFrame, context: Context
+) -> Column:
+    """The addresses again, those of the channel webhook read as what they are: customers' ids."""
+    is_id = (channel == "webhook").fill_null(False)
+    ids = read_column("address", "id", block.cells["address"], frame, context)
+    faults = [(mask & ~is_id, *words) for mask, *words in column.faults]
+    faults += [(mask & is_id, *words) for mask, *words in ids.faults]
+    return Column({"address": column.values["address"].zip_with(~is_id, ids.values["address"])}, faults)
 
 
 def _read_free(block: Block, frame: pl.DataFrame, context: Context, draft: _Draft, free: str):

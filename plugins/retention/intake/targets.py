@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from retention.journey.fields import CHANNELS
+
 
 @dataclass(frozen=True)
 class Field:
@@ -35,7 +37,6 @@ def _required(kind: str, *choices: str) -> Field:
 
 
 _MOMENT = Field("moment", rejects=True)
-_CHANNELS = ("email", "sms")
 
 TARGETS: dict[str, Target] = {
     "customers": Target(
@@ -113,7 +114,7 @@ TARGETS: dict[str, Target] = {
         key=("customer_id", "channel", "purpose", "occurred_at"),
         fields={
             "customer_id": _required("id"),
-            "channel": _required("choice", *_CHANNELS),
+            "channel": _required("choice", *CHANNELS),
             "purpose": _required("choice", "marketing", "transactional"),
             "is_granted": _required("boolean"),
             "occurred_at": _MOMENT,
@@ -123,7 +124,7 @@ TARGETS: dict[str, Target] = {
     "suppressions": Target(
         key=("channel", "address", "occurred_at"),
         fields={
-            "channel": _required("choice", *_CHANNELS),
+            "channel": _required("choice", *CHANNELS),
             "address": _required("address"),
             "is_suppressed": _required("boolean"),
             "reason": _required("text"),
