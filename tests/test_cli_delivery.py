@@ -33,7 +33,7 @@ def accounts(stub):
 
 def test_without_a_connection_nobody_is_reached(retention):
     done = retention("providers")
-    assert done.returncode == 0 and done.stdout.count("nobody is reached") == 2
+    assert done.returncode == 0 and done.stdout.count("nobody is reached") == 4
 
 
 def test_the_accounts_are_known(retention, accounts):

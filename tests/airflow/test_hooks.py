@@ -12,16 +12,18 @@ import pytest
 
 from retention.bench.stub import start_stub
 from retention.delivery.accounts import conn_id_of, make_account
-from retention.delivery.channels import PROVIDERS, sendgrid, twilio
+from retention.delivery.channels import PROVIDERS, sendgrid, twilio, webhook
 from tests.airflow.front import Front
 
 ROOT = Path(__file__).resolve().parents[2]
-TYPES = {"sendgrid": ("email", sendgrid.EXTRA), "twilio": ("sms", twilio.EXTRA)}
+TYPES = {"sendgrid": ("email", sendgrid.EXTRA), "twilio": ("sms", twilio.EXTRA), "webhook": ("webhook", webhook.EXTRA)}
 EMAIL = {"connection_id": "retention_email", "conn_type": "sendgrid", "password": "SG.right"}
 SMS = {"connection_id": "retention_sms", "conn_type": "twilio", "login": "AC" + "a" * 32, "password": "right"}
+PUSH = {"connection_id": "retention_webhook", "conn_type": "webhook", "password": "gateway-secret-one"}
 EXTRA = {
     "sendgrid": {"from_email": "news@example.com", "from_name": None, "reply_to": "", "per_second": None},
     "twilio": {"senders": {"CN": "MG123", "*": "+15005550006"}, "per_second": "none", "max_segments": ""},
+    "webhook": {"batch_size": "50", "per_second": "", "timeout_s": None, "status_url": ""},
 }
 """With what Airflow's form writes for fields that are left empty."""
 
@@ -51,7 +53,7 @@ def press_test(fields: dict) -> tuple[bool, str]:
     return said.status, said.message
 
 
-def test_airflow_knows_both_types_and_their_forms(airflow_settings):
+def test_airflow_knows_the_types_and_their_forms(airflow_settings):
     from airflow.providers_manager import ProvidersManager
     from airflow.sdk._shared.module_loading import import_string
 
@@ -91,8 +93,8 @@ def test_the_example_is_one_that_works(airflow_settings):
         if it.connection_type in TYPES:
             channel, _ = TYPES[it.connection_type]
             account = make_account(
-                conn_id_of(channel), conn_type=it.connection_type, host=None, login=SMS["login"], password="x",
-                schema=None, port=None, extra=json.loads(it.field_behaviour["placeholders"]["extra"]),
+                conn_id_of(channel), conn_type=it.connection_type, login=SMS["login"], password="x" * 16,
+                host="https://gateway.example.com" if channel == "webhook" else None, schema=None, port=None, extra=json.loads(it.field_behaviour["placeholders"]["extra"]),
             )  # fmt: skip
             known[channel][it.connection_type](account, Ours(Signer(("x" * 32,)), "https://x", read_clock)).close()
 
@@ -103,9 +105,14 @@ def test_the_right_key(front):
         "SendGrid knows the key; it may send. Sender: news@example.com",
     )
     assert press_test({**SMS, "host": front.url}) == (True, "Twilio knows the account; it is active.")
+    assert press_test({**PUSH, "host": f"{front.url}/messages"}) == (
+        True,
+        "The gateway answers and takes the signature.",
+    )
     host, _, port = front.url.rpartition(":")
     assert press_test({**SMS, "host": host, "port": int(port)})[0]
-    assert not front.requests["POST"], "nothing is sent"
+    assert press_test({**PUSH, "host": f"{host}/messages", "port": int(port)})[0]
+    assert front.requests["POST"] == 2, "nothing is sent but two empty lists to the gateway"
 
 
 def test_the_wrong_key(front):

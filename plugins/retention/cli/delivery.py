@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Annotated
 
@@ -61,7 +62,12 @@ def send_test(
     journey: JourneyName,
     step: Annotated[str, typer.Argument(help="The step's id.")],
     to: Annotated[
-        str, typer.Option("--to", help="The one address: an e-mail address, or a number like +8613800000000.")
+        str,
+        typer.Option(
+            "--to",
+            help="The one address: an e-mail address, a number like +8613800000000 (for WhatsApp: whatsapp:+8613800000000), "
+            "or webhook:CUSTOMER_ID.",
+        ),
     ],
     locale: Annotated[str | None, typer.Option("--locale", help="zh-CN, en, ...; default: the journey's.")] = None,
     customer: Annotated[
@@ -73,7 +79,6 @@ def send_test(
     from retention.delivery.choose import open_provider
     from retention.delivery.send_test import send_test as hand_over
     from retention.delivery.send_test import write_test
-    from retention.intake.addresses import normalise_email, read_phone
 
     version = find_version(journey)
     wanted = next((it for it in version.journey.steps if it.id == step), None)
@@ -81,12 +86,7 @@ def send_test(
         fail(
             f'step "{step}": {journey} has none of this name. Steps: {", ".join(it.id for it in version.journey.steps)}.'
         )
-    channel = "email" if "@" in to else "sms"
-    if channel not in wanted.send.order:
-        fail(f"--to: this is an address for {channel}; {step} goes out on {', '.join(wanted.send.order)}.")
-    address = normalise_email(to) if channel == "email" else read_phone(to, None)
-    if address is None:
-        fail(f'--to: "{to}" is no address for {channel}. Write name@example.com or +8613800000000.')
+    channel, address = _read_address(to, wanted.send.order)
     with open_store().connect() as conn:
         letter = write_test(
             conn, version, step, channel=channel, address=address, now=read_clock(), locale=locale, customer_id=customer
@@ -103,6 +103,29 @@ def send_test(
     say(
         f"{account.provider} took it, as {receipt.provider_id}. No coupon was spent; the code {letter.values[1] or '-'} is invented."
     )
+
+
+def _read_address(to: str, channels: Sequence[str]) -> tuple[str, str]:
+    """The channel that an address is for, and the address as it is kept."""
+    from retention.delivery.channels import BATCH_SIZES
+    from retention.intake.addresses import normalise_email, read_phone
+
+    named, colon, rest = to.partition(":")
+    if colon and named in BATCH_SIZES:
+        channel, to = named, rest.strip()
+    else:
+        channel = "email" if "@" in to else "sms"
+        if channel == "sms" and "sms" not in channels and "whatsapp" in channels:
+            channel = "whatsapp"
+    if channel not in channels:
+        fail(f"--to: this is an address for {channel}; the step goes out on {', '.join(channels)}.")
+    if channel == "webhook":
+        address = to or None
+    else:
+        address = normalise_email(to) if channel == "email" else read_phone(to, None)
+    if address is None:
+        fail(f'--to: "{to}" is no address for {channel}. Write name@example.com or +8613800000000.')
+    return channel, address
 
 
 @app.command()

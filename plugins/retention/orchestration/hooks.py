@@ -56,9 +56,18 @@ class SendGridHook(AccountHook):
 
 
 class TwilioHook(AccountHook):
-    """SMS by Twilio."""
+    """SMS by Twilio. A Connection for WhatsApp is tested as one for SMS: the account and its fields are the same."""
 
     conn_type = "twilio"
-    hook_name = "Twilio (retention SMS)"
+    hook_name = "Twilio (retention SMS, WhatsApp)"
     default_conn_name = "retention_sms"
     channel = "sms"
+
+
+class WebhookHook(AccountHook):
+    """A gateway of the company's own."""
+
+    conn_type = "webhook"
+    hook_name = "Webhook (retention)"
+    default_conn_name = "retention_webhook"
+    channel = "webhook"

@@ -15,7 +15,7 @@ from retention.store.queries import run
 DEMO_JOURNEY = "birthday_care"
 DEMO_RUN = "a-first-look"
 _DAYS_BACK = 10
-_CHANNELS = {"email": "e-mail", "sms": "SMS"}
+_CHANNELS = {"email": "e-mail", "sms": "SMS", "whatsapp": "WhatsApp"}
 
 
 def choose_demo_moment(journey: Journey, now: datetime) -> datetime:

@@ -20,7 +20,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "retention",
         "name": "Retention",
-        "description": "Customer journeys: e-mail by SendGrid, SMS by Twilio.",
+        "description": "Customer journeys: e-mail by SendGrid, SMS and WhatsApp by Twilio, a gateway of your own.",
         "connection-types": [
             {
                 "connection-type": "sendgrid",
@@ -48,7 +48,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "connection-type": "twilio",
                 "hook-class-name": "retention.orchestration.hooks.TwilioHook",
-                "hook-name": "Twilio (retention SMS)",
+                "hook-name": "Twilio (retention SMS, WhatsApp)",
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema"],
                     "relabeling": {
@@ -72,10 +72,37 @@ def get_provider_info() -> dict[str, Any]:
                         '{"CN": "MG...", "*": "+15005550006"}',
                     ),
                     "account_sid": _describe_field("Account of the API key", "AC...; only with an API key as login"),
-                    "per_second": _describe_field("Segments a second", "Empty: 100; none: unlimited", _NUMBER),
-                    "segments_per_day": _describe_field("Segments a day", "The budget. Empty: unlimited", _NUMBER),
+                    "per_second": _describe_field(
+                        "Segments a second", "WhatsApp: messages. Empty: 100, WhatsApp 80; none: unlimited", _NUMBER
+                    ),
+                    "segments_per_day": _describe_field(
+                        "Segments a day", "The budget; SMS only. Empty: unlimited", _NUMBER
+                    ),
                     "max_segments": _describe_field(
-                        "Segments a message", "A longer one is refused. Empty: 6; none: any", _NUMBER
+                        "Segments a message", "A longer one is refused; SMS only. Empty: 6; none: any", _NUMBER
+                    ),
+                },
+            },
+            {
+                "connection-type": "webhook",
+                "hook-class-name": "retention.orchestration.hooks.WebhookHook",
+                "hook-name": "Webhook (retention)",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "login"],
+                    "relabeling": {"password": "Signing secret", "host": "Gateway's address"},
+                    "placeholders": {
+                        "password": "16 characters or more, known to the gateway",
+                        "host": "https://gateway.shop.example.com/messages",
+                        "port": _PORT,
+                        "extra": '{"batch_size": 100, "status_url": "https://gateway.shop.example.com/messages/status"}',
+                    },
+                },
+                "conn-fields": {
+                    "batch_size": _describe_field("Messages a request", "1 to 100. Empty: 100", _NUMBER),
+                    "per_second": _describe_field("Requests a second", "Empty: 10; none: unlimited", _NUMBER),
+                    "timeout_s": _describe_field("Seconds to wait", "For an answer, 1 to 60. Empty: 30", _NUMBER),
+                    "status_url": _describe_field(
+                        "Status address", "Where the gateway can be asked what became of a message. Empty: it can't"
                     ),
                 },
             },

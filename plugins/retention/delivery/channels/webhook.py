@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from ipaddress import ip_address
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -164,7 +165,9 @@ def _describe(letter: Letter) -> dict[str, Any]:
 
 
 def _name_request(letters: Sequence[Letter]) -> str:
-    """The same for the same messages, however often they are handed over: the idempotency key."""
+    """The same for the same messages, however often they are handed over: the idempotency key. A test is never a repeat."""
+    if not all(letter.message_id for letter in letters):
+        return f"test-{token_hex(8)}"
     ids = ",".join(str(letter.message_id) for letter in letters)
     return blake2b(ids.encode(), digest_size=16).hexdigest()
 
