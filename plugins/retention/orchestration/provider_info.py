@@ -43,6 +43,9 @@ def get_provider_info() -> dict[str, Any]:
                     "per_second": _describe_field(
                         "Requests a second", "Of up to 1,000 people each. Empty: 100; none: unlimited", _NUMBER
                     ),
+                    "event_public_key": _describe_field(
+                        "Key of its events", "SendGrid's verification key, for `retention serve`"
+                    ),
                 },
             },
             {
@@ -72,6 +75,9 @@ def get_provider_info() -> dict[str, Any]:
                         '{"CN": "MG...", "*": "+15005550006"}',
                     ),
                     "account_sid": _describe_field("Account of the API key", "AC...; only with an API key as login"),
+                    "auth_token": _describe_field(
+                        "Auth token", "Only with an API key as login: checks Twilio's events, for `retention serve`"
+                    ),
                     "per_second": _describe_field(
                         "Segments a second", "WhatsApp: messages. Empty: 100, WhatsApp 80; none: unlimited", _NUMBER
                     ),

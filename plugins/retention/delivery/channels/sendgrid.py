@@ -29,7 +29,7 @@ MAX_FILLED_BYTES = 10_000
 MAX_BODY_BYTES = 20_000_000
 """SendGrid takes less than 30 MB a request."""
 
-EXTRA = ("from_email", "from_name", "reply_to", "per_second")
+EXTRA = ("from_email", "from_name", "reply_to", "per_second", "event_public_key")
 
 
 class SendGridProvider(HttpProvider):
@@ -48,6 +48,7 @@ class SendGridProvider(HttpProvider):
         self._from_email, self._from_name = sender, fields.take("from_name")
         self._reply_to = fields.take("reply_to")
         self.per_second = fields.take_number("per_second", 100.0, at_least=0.01)
+        fields.take("event_public_key")  # what its events are checked by, on their way in: not ours to use
         fields.finish(EXTRA)
         super().__init__()
         self._url = (account.base_url or BASE_URL).rstrip("/")

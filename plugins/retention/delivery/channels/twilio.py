@@ -39,7 +39,7 @@ BUSY = frozenset((14107, 20429, 21611, 63018, 63038))
 REGION = frozenset((21408, 21612, 21613))
 """Codes for a place that the sender may not or can't reach: not the number's fault."""
 
-EXTRA = ("account_sid", "senders", "per_second", "segments_per_day", "max_segments")
+EXTRA = ("account_sid", "senders", "per_second", "segments_per_day", "max_segments", "auth_token")
 
 
 class TwilioProvider(HttpProvider):
@@ -60,6 +60,7 @@ class TwilioProvider(HttpProvider):
             fields.refuse("has no account.", 'With an API key as login, extra needs "account_sid": "AC...".')
         self._senders = _read_senders(fields)
         self._read_limits(fields)
+        fields.take("auth_token")  # what its events are checked by, on their way in: not ours to use
         fields.finish(self.known())
         super().__init__()
         self._resource = f"{(account.base_url or BASE_URL).rstrip('/')}/2010-04-01/Accounts/{sid}"

@@ -16,7 +16,7 @@ from retention.delivery.channels.twilio import TwilioProvider
 from retention.delivery.http import Answer
 from retention.errors import AccountRefused
 
-EXTRA = ("account_sid", "senders", "per_second")
+EXTRA = ("account_sid", "senders", "per_second", "auth_token")
 
 CONTENT = frozenset((21654, 21655))
 """Codes for content that Twilio does not know: every other message of the template would hear the same."""
