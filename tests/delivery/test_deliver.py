@@ -10,9 +10,10 @@ from datetime import timedelta
 
 import pytest
 
+from retention.delivery.batch_worker import MAX_ATTEMPTS, Errand
 from retention.delivery.channels.base import Provider, Receipt
 from retention.delivery.channels.outbox import OutboxProvider
-from retention.delivery.deliver import MAX_ATTEMPTS, Errand, deliver_step
+from retention.delivery.deliver import deliver_step
 from retention.errors import AccountRefused, BooksOpen, InDoubt, RequestRefused, RetryLater
 from retention.insight.status import lift_stop, stop_sending
 from retention.orchestration import cohort
@@ -265,7 +266,8 @@ import sys, time
 sys.path.insert(0, sys.argv[4])
 from datetime import datetime
 from retention.delivery.channels.outbox import OutboxProvider
-from retention.delivery.deliver import Errand, deliver_step
+from retention.delivery.batch_worker import Errand
+from retention.delivery.deliver import deliver_step
 from retention.orchestration import cohort
 from retention.store.database import connect
 

@@ -35,7 +35,7 @@ WORKER = """
 import os, sys, time
 sys.path[:0] = [sys.argv[1]]
 from retention.bench.world import NOON
-from retention.delivery import deliver, pacing
+from retention.delivery import batch_worker, deliver, pacing
 from retention.delivery.channels.base import HttpProvider
 from retention.delivery.channels.sendgrid import SendGridProvider
 from retention.delivery.channels.twilio import TwilioProvider
@@ -44,7 +44,7 @@ from retention.orchestration import cohort
 from retention.store.database import connect
 
 pacing.SHORTEST_S, pacing.LONGEST_S, pacing.TRIAL_S, pacing.PATIENCE_S = 0.05, 0.2, 0.5, 0.2
-deliver.RETRY_WAITS_S, deliver.BUSY_WAIT_S, deliver.MAX_ATTEMPTS = (0.02,), 2, 1000
+deliver.RETRY_WAITS_S, deliver.BUSY_WAIT_S, batch_worker.MAX_ATTEMPTS = (0.02,), 2, 1000
 SendGridProvider.timeout_s = TwilioProvider.timeout_s = 0.7
 engine = connect(sys.argv[2])
 # Once with nothing to do, so that what follows is sending and not importing.

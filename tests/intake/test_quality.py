@@ -712,11 +712,11 @@ def test_a_hold_in_mid_delivery_ends_it_before_the_next_batch(company, monkeypat
 
 def test_what_was_withheld_on_data_that_turn_out_bad_is_not_withheld(company, monkeypatch):
     """The last check reads new facts, and the hold on them is placed with them: it counts before the batch does."""
-    from retention.delivery.deliver import _Worker
+    from retention.delivery.batch_worker import BatchWorker
 
     cohort_id = enroll(company)
     plan(company, cohort_id)
-    withhold = _Worker._withhold
+    withhold = BatchWorker._withhold
 
     def load_first(self, *rest):
         if held(company) is None:
@@ -725,7 +725,7 @@ def test_what_was_withheld_on_data_that_turn_out_bad_is_not_withheld(company, mo
             bad_load(company, at=GREETING)
         return withhold(self, *rest)
 
-    monkeypatch.setattr(_Worker, "_withhold", load_first)
+    monkeypatch.setattr(BatchWorker, "_withhold", load_first)
     with pytest.raises(DataHeld):
         deliver(company, cohort_id)
     assert company.count("outcomes") == 0 and set(company.rows("select state from batches")) == {("ready",)}

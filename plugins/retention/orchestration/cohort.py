@@ -22,7 +22,8 @@ from retention.delivery import pacing
 from retention.delivery.accounts import read_account
 from retention.delivery.channels import Provider
 from retention.delivery.choose import FindAccount, choose_provider
-from retention.delivery.deliver import Errand, Handled, deliver_step
+from retention.delivery.batch_worker import Errand
+from retention.delivery.deliver import Handled, deliver_step
 from retention.delivery.plan import Decided, fetch_cohort, plan_fallback, plan_step
 from retention.delivery.reconcile import SETTLES_AFTER, Reconciled, reconcile
 from retention.errors import BooksOpen, CohortHeld, DataHeld
