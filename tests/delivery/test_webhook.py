@@ -191,7 +191,7 @@ def test_all_are_taken(open_gateway, status, body):
     ],
 )
 def test_one_is_refused(open_gateway, row, reason, suppress):
-    result, receipts = read(open_gateway(), 200, orjson.dumps({"refused": [row]}))
+    _, receipts = read(open_gateway(), 200, orjson.dumps({"refused": [row]}))
     assert receipts == [("accepted", None, None), ("refused", reason, suppress), ("accepted", None, None)]
 
 
@@ -201,7 +201,7 @@ def test_one_is_refused(open_gateway, row, reason, suppress):
      b'{"refused": [{"id": 2}, {}]}', b'{"refused": [{"id": "\\u0662"}', b'{"refused": {"2": "x"}}'],
 )  # fmt: skip
 def test_a_refusal_that_is_not_understood_leaves_all_in_doubt(open_gateway, body):
-    result, receipts = read(open_gateway(), 200, body)
+    _, receipts = read(open_gateway(), 200, body)
     assert receipts == [("unknown", "webhook answer not understood", None)] * 3
 
 

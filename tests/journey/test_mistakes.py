@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from retention.journey.fields import OWN_DAGS
 from retention.journey.files import Files, read_files
 from retention.journey.load import load
 
@@ -60,3 +61,13 @@ def test_there_are_many_cases() -> None:
 
 def test_every_expected_text_has_its_case() -> None:
     assert {path.stem for path in BAD.glob("*.txt")} == {path.stem for path in CASES}
+
+
+def test_no_journey_may_have_the_name_of_a_dag_of_ours() -> None:
+    ours = {path.stem for path in (HERE.parents[1] / "dags").glob("*.py") if not path.stem.startswith("journeys")}
+    assert ours <= set(OWN_DAGS)
+    text = (INCLUDE / "journeys" / "birthday_care.yaml").read_text(encoding="utf-8")
+    for name in OWN_DAGS:
+        mine = Files({**SHIPPED, f"journeys/{name}.yaml": text.replace("journey: birthday_care", f"journey: {name}")})
+        [problem] = load(mine).broken[name]
+        assert f"include/journeys/{name}.yaml:" in str(problem) and "is the name of a DAG" in str(problem)

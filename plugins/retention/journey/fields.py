@@ -29,6 +29,9 @@ EVENT_KINDS = (
 RESERVED_STEP_IDS = ("enroll", "settle")
 """Names Airflow's graph of a journey has already."""
 
+OWN_DAGS = ("reconcile", "crm_sync", "maintenance", "scoring", "watch")
+"""DAGs of ours. A journey is a DAG of its id, and Airflow would show one of the two, now this, now that."""
+
 
 @dataclass(frozen=True)
 class Known:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from retention.journey.fields import OWN_DAGS
 from retention.journey.models import Journey, Step
 from retention.journey.notation import last_firing, show, write_duration, write_percent
 from retention.journey.templates import TemplateFolder
@@ -21,6 +22,9 @@ MOST_HOLDOUT = 0.5
 
 def check_journey(journey: Journey, steps: NumberedSteps, failed: Collection[str]) -> Iterator[Finding]:
     """All findings that need the journey alone."""
+    if "journey" not in failed and journey.journey in OWN_DAGS:
+        what = f"{show(journey.journey)} is the name of a DAG that every installation has."
+        yield ("journey",), what, f'Choose another id, such as "{journey.journey}_journey", and name the file after it.'
     yield from _check_ids(steps)
     yield from _check_moments(steps)
     if "schedule" not in failed:
