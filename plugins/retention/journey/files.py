@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+_SINGLE = ("shop.yaml", "policy.yaml", "law.yaml")
 _PLACES = (("journeys", (".yaml", ".yml")), ("templates", ()), ("sql/audiences", (".sql",)))
 
 
@@ -40,7 +41,8 @@ def normalise(text: str) -> str:
 
 
 def read_files(include_dir: Path) -> Files:
-    """Read journeys, templates, audiences and shop.yaml below include/. Survives files that are broken in any way."""
+    """Read journeys, templates, audiences, the shop, the rules of contact and the table of law below include/. Survives
+    files that are broken in any way."""
     texts: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     for path in _find_files(include_dir):
@@ -53,9 +55,9 @@ def read_files(include_dir: Path) -> Files:
 
 
 def _find_files(include_dir: Path) -> Iterator[Path]:
-    shop = include_dir / "shop.yaml"
-    if shop.is_file():
-        yield shop
+    for name in _SINGLE:
+        if (include_dir / name).is_file():
+            yield include_dir / name
     for place, suffixes in _PLACES:
         for path in sorted((include_dir / place).rglob("*")):
             # Editors and file managers leave their own files about: .DS_Store, .x.swp, x.yaml~

@@ -22,7 +22,8 @@ def choose_locale(wanted: str, available: list[str] | tuple[str, ...], default: 
     return sorted(available)[0]
 
 
-def _parse_names(value: object) -> dict[str, str]:
+def parse_names(value: object) -> dict[str, str]:
+    """A line of text in each language."""
     if not isinstance(value, dict) or not value:
         raise refuse(f"{show(value)} is not a name for each language.", "Write {zh-CN: ..., en: ...}.")
     for locale, name in value.items():
@@ -44,7 +45,7 @@ class Shop(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[dict[str, str], PlainValidator(_parse_names)] = Field(
+    name: Annotated[dict[str, str], PlainValidator(parse_names)] = Field(
         description="What the shop is called, in each language: {zh-CN: ..., en: ...}."
     )
     website: Annotated[str, PlainValidator(_parse_website)] = Field(description="Where customers shop, with https://.")
