@@ -1,11 +1,16 @@
 """The commands about providers, against the stand-in."""
 
 import json
+from contextlib import closing
 
 import pytest
 
 from retention.bench.run import Wanted, run_bench
 from retention.bench.stub import start_stub
+from retention.delivery.accounts import read_account
+from retention.delivery.choose import open_provider
+from retention.delivery.send_test import send_test, write_test
+from tests.delivery.tea import make_version, set_accounts
 from tests.delivery.test_deliver import deliver, planned  # noqa: F401 - planned is a fixture
 from tests.delivery.test_reconcile import Knowing
 from tests.world import LONG_AGO
@@ -22,7 +27,13 @@ def stub(tmp_path):
 @pytest.fixture
 def accounts(stub):
     email = {"conn_type": "sendgrid", "password": "SG.hidden", "host": stub.url, "extra": EXTRA["email"]}
-    sms = {"conn_type": "twilio", "login": "AC" + "a" * 32, "password": "hidden", "host": stub.url, "extra": EXTRA["sms"]}
+    sms = {
+        "conn_type": "twilio",
+        "login": "AC" + "a" * 32,
+        "password": "hidden",
+        "host": stub.url,
+        "extra": EXTRA["sms"],
+    }
     return {
         "AIRFLOW_CONN_RETENTION_EMAIL": json.dumps(email),
         "AIRFLOW_CONN_RETENTION_SMS": json.dumps(sms),
@@ -68,7 +79,7 @@ def test_send_test(retention, accounts, stub, world, tmp_path, to, words):
     ("arguments", "said"),
     [
         (("birthday_care", "greting", "--to", "a@example.com"), "Steps: greeting, last_day."),
-        (("birthday_care", "greeting", "--to", "12345"), 'is no address for sms. Write name@example.com or +86'),
+        (("birthday_care", "greeting", "--to", "12345"), "is no address for sms. Write name@example.com or +86"),
         (("birthday_care", "greeting", "--to", "a@b"), "is no address for email"),
         (("birthday_care", "greeting", "--to", "a@example.com", "--customer", "nobody"), "nobody has this id"),
         (("no_such", "greeting", "--to", "a@example.com"), 'no journey "no_such"'),
@@ -110,3 +121,39 @@ def test_a_small_benchmark_adds_up():
         assert it["ratio_naive"] == pytest.approx(it["messages_per_s"] / it["naive_per_s"])
         assert it["ratio_limit"] == pytest.approx(it["messages_per_s"] / min(it["limits"].values()))
         assert it["peak_rss_mb"] > 10
+
+
+@pytest.mark.parametrize(
+    ("to", "channels", "expected"),
+    [
+        ("whatsapp:+8613800138000", ["sms", "whatsapp"], ("whatsapp", "+8613800138000")),
+        ("+8613800138000", ["whatsapp", "email"], ("whatsapp", "+8613800138000")),
+        ("+8613800138000", ["whatsapp", "sms"], ("sms", "+8613800138000")),
+        ("webhook: c-1 ", ["webhook"], ("webhook", "c-1")),
+        ("email:Ann@Example.com", ["email"], ("email", "Ann@example.com")),
+        ("whatsapp:12345", ["whatsapp"], "is no address for whatsapp"),
+        ("webhook:", ["webhook"], "is no address for webhook"),
+        ("webhook:c-1", ["sms"], "an address for webhook; the step goes out on sms."),
+    ],
+)
+def test_an_address_may_name_its_channel(to, channels, expected):
+    from retention.cli.delivery import _read_address
+    from retention.errors import RetentionError
+
+    if isinstance(expected, tuple):
+        assert _read_address(to, channels) == expected
+    else:
+        with pytest.raises(RetentionError, match=expected):
+            _read_address(to, channels)
+
+
+@pytest.mark.parametrize(("channel", "address"), [("whatsapp", "+8613800138000"), ("webhook", "c-1")])
+def test_a_test_message_on_the_new_channels_is_never_a_repeat(engine, stub, monkeypatch, tmp_path, channel, address):
+    set_accounts(monkeypatch, stub.url)
+    with engine.connect() as conn:
+        letter = write_test(conn, make_version(), "greeting", channel=channel, address=address, now=LONG_AGO)
+    with closing(open_provider(channel, read_account(channel), lambda: LONG_AGO)) as provider:
+        one, two = (send_test(provider, letter).provider_id for _ in range(2))
+    assert one != two
+    lines = [json.loads(line) for line in (tmp_path / "record").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == [channel] * 2 and "TESTCODE22" in json.dumps(lines[0])

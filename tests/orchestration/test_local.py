@@ -303,7 +303,7 @@ def test_a_migration_that_is_known_to_be_done_is_not_started(tmp_path, monkeypat
 def test_the_pools_are_one_a_channel():
     from retention.orchestration.airflow_database import list_pools
 
-    assert list(list_pools()) == ["retention_email", "retention_sms"]
+    assert list(list_pools()) == [f"retention_{channel}" for channel in ("email", "sms", "whatsapp", "webhook")]
 
 
 # What a newcomer reads
