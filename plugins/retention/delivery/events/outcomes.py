@@ -80,17 +80,17 @@ def append_outcomes(conn: Connection, rows: Sequence[Happened], now: datetime) -
         conn,
         "events/append_outcomes",
         ids=write_ids(ids),
-        kinds=_join(kinds),
+        kinds=join_texts(kinds),
         keys=write_ids(keys),
         moments=write_ids(moments),
-        providers=_join(providers),
-        provider_ids=_join(provider_ids),
-        reasons=_join(reasons),
-        link_ids=_write_numbers(link_ids),
-        link_keys=_write_numbers(link_keys),
+        providers=join_texts(providers),
+        provider_ids=join_texts(provider_ids),
+        reasons=join_texts(reasons),
+        link_ids=write_numbers(link_ids),
+        link_keys=write_numbers(link_keys),
         machines=write_ids(machines),
-        batches=_write_numbers(batches),
-        addresses=_join(addresses),
+        batches=write_numbers(batches),
+        addresses=join_texts(addresses),
         slots=write_ids(slots),
         effects=write_ids(effects),
         now=now,
@@ -112,9 +112,14 @@ def append_outcomes(conn: Connection, rows: Sequence[Happened], now: datetime) -
     return came
 
 
-def _join(texts: Sequence[str | None]) -> str:
-    return SEPARATOR.join([text or "" for text in texts])
+def join_texts(texts: Sequence[str | None]) -> str:
+    """Texts as one, for string_to_array(..., e'\\x1f', ''): the driver takes a list apart one by one."""
+    joined = SEPARATOR.join([text or "" for text in texts])
+    if joined.count(SEPARATOR) >= len(texts):  # somebody has sent one
+        joined = SEPARATOR.join([(text or "").replace(SEPARATOR, " ") for text in texts])
+    return joined
 
 
-def _write_numbers(numbers: Sequence[int | None]) -> str:
+def write_numbers(numbers: Sequence[int | None]) -> str:
+    """Numbers as an array in Postgres' own spelling."""
     return "{" + ",".join(["null" if it is None else str(it) for it in numbers]) + "}"
