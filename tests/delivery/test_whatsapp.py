@@ -16,12 +16,13 @@ from retention.delivery.accounts import read_account
 from retention.delivery.channels.base import Call, Letter, OpenGate, Receipt
 from retention.delivery.choose import open_provider
 from retention.delivery.http import Answer
+from retention.delivery.links import Links
 from retention.delivery.render import Renderer
 from retention.delivery.sheets import Sheet
-from retention.delivery.tokens import STATUS, Signer
+from retention.delivery.tokens import STATUS, UNSUBSCRIBE, Signer
 from retention.errors import AccountRefused, ConfigError
 from tests.delivery.openapi import check_request
-from tests.delivery.tea import CONTENT, KEY, NOW, make_row, make_version, set_accounts
+from tests.delivery.tea import CONTENT, FILES, KEY, NOW, make_row, make_version, set_accounts
 from tests.delivery.test_channels import HOSTILE
 
 VERSION = make_version()
@@ -166,3 +167,18 @@ def test_an_accepted_one_costs_no_segments(monkeypatch):
     results = {it.message_id: (it.result, it.segments, it.suppress) for it in receipts}
     assert results.pop(50) == ("refused", None, "opted_out")
     assert set(results.values()) == {("accepted", None, None)}
+
+
+def test_a_variable_may_hold_the_customer_s_own_page(open_whatsapp):
+    path = "templates/tea/news/whatsapp.zh-CN.txt"
+    text = FILES[path].replace("2: {{ coupon.zhe }}", "2: {{ links.unsubscribe }}").replace("{{ coupon.zhe }}折", "")
+    links = Links(Signer((KEY,)), "https://hello.example.com", lambda url: 1)
+    version = make_version(**{path: f"{text}退订：{{{{ links.unsubscribe }}}}\n"})
+    letters = [
+        Renderer(version, "greeting", links=links, each_person=it).write(make_row("whatsapp", 9), mode="live")
+        for it in (False, True)
+    ]
+    assert letters[0].variables == letters[1].variables and letters[0].text == letters[1].text
+    page = json.loads(read_form(open_whatsapp().build(letters[:1])[0])["ContentVariables"])["2"]
+    assert page in letters[0].text and page.startswith("https://hello.example.com/u/")
+    assert Signer((KEY,)).read(UNSUBSCRIBE, page.rpartition("/")[2]) == 9
