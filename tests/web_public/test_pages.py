@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from retention.delivery.tokens import PREFERENCES, UNSUBSCRIBE, Signer
 from retention.orchestration.alone import run_cohort
+from retention.web.public.front import Front
 from retention.web.public.pages import read_front, routes
 from tests.world import shanghai, shipped
 
@@ -46,13 +47,11 @@ def signer():
 
 @pytest.fixture
 def front(signer):
-    from dataclasses import replace
-
     topics = {
         "tips": {"zh-CN": "生活小贴士", "en": "Tips for the home"},
         "new": {"zh-CN": "新品", "en": "New arrivals"},
     }
-    return replace(read_front(signer), topics=topics)
+    return Front(shipped().shop, signer, topics)
 
 
 @pytest.fixture
@@ -134,7 +133,7 @@ def test_every_link_of_a_letter_leads_over_ours_and_counts(world, letter, web):
 
 
 def test_an_sms_has_clicks_and_stays_one_segment(world, send, web):
-    world.customer("ann", "12-04", consent=("sms",), name="Christopher Anderson", locale="en", country="US")
+    world.customer("ann", "12-04", consent=("sms",), name="Christopher Anderson", locale="en")
     _, _, channel, _, words = next(iter(send().values()))
     assert channel == "sms" and words.endswith("Reply STOP to end")
     assert world.rows("select segments, encoding from outbox") == [(1, "GSM-7")]
@@ -550,6 +549,10 @@ def test_hostile_answers_touch_only_what_is_on_the_page(world, letter, web, on, 
     subjects = {row[0] for row in world.rows("select subject from choices")}
     assert subjects <= {"topic:tips", "topic:new", "profiling"}
     assert {row[0] for row in world.rows("select distinct channel from consents")} <= {"email", "sms"}
+
+
+def test_shop_and_topics_come_from_the_files(signer):
+    assert read_front(signer).shop_name("en") == "Qinghe Home"
 
 
 def test_without_a_database_nothing_is_lost_and_nothing_told(signer, clock, front, caplog):

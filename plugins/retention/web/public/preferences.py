@@ -72,7 +72,7 @@ def list_boxes(conn: Connection, receiver: Receiver, front: Front, lang: str) ->
                 address=None if it.channel == "webhook" else it.address,
                 hint=words["agree"],
                 care=words["suppressed"] if it.is_suppressed else None,
-            )  # fmt: skip
+            )
         )
     words = _fill(front, lang, receiver.channel)
     topics = []

@@ -26,45 +26,47 @@ def answer(asked: Asked, conn: Connection, receiver: Receiver, front: Front, *, 
     """The page, or what becomes of an answer to it. Answering twice is answering once."""
     lang = asked.lang or texts.choose_language(receiver.locale)
     words = texts.fill(texts.UNSUBSCRIBE[lang], lang, shop=front.shop_name(lang), channel=receiver.channel)
-    if asked.form is None:
-        return _show(receiver, front, lang, words, _find_state(conn, receiver), now=now)
-    if is_one_click(asked):
+    if asked.form is not None and is_one_click(asked):
         wording = f"{ONE_CLICK}=One-Click (RFC 8058)"
         withdraw(conn, receiver, [receiver.channel], source="mailbox", wording=wording, now=now)
         return PlainTextResponse("unsubscribed", headers=dict(HEADERS))
-    wish = asked.says("answer")
-    if wish == "undo":
-        is_back = restore(conn, receiver, wording=f"{words['mistake']} {words['undo']}", now=now)
-        return _show(receiver, front, lang, words, "restored" if is_back else "not_restored", now=now)
-    if wish not in ("channel", "all"):
+    state = _take_answer(asked, conn, receiver, words, now=now)
+    if state is None:
         return refuse(400, texts.UNREADABLE)
-    scope = [receiver.channel] if wish == "channel" else list(CHANNELS)
-    shown = (
-        [words["title"], words["lead"], words["button"]]
-        if wish == "channel"
-        else [words["all_lead"], words["all_button"]]
-    )
-    withdraw(conn, receiver, scope, source="page", wording=" | ".join(shown), now=now)
-    return _show(receiver, front, lang, words, "done" if wish == "channel" else "done_all", now=now)
-
-
-def _find_state(conn: Connection, receiver: Receiver) -> str:
-    """Whether they have left already: "out" of the channel, "ask" otherwise."""
-    if not receiver.customer_id:  # a message that somebody sent to see it
-        return "ask"
     granted = {it.channel for it in list_permissions(conn, receiver) if it.is_granted}
-    return "ask" if receiver.channel in granted else "out"
-
-
-def _show(receiver: Receiver, front: Front, lang: str, words: dict[str, str], state: str, *, now: datetime) -> Response:
+    if state == "look":
+        # A message that somebody sent to see it has no customer: they are shown what a customer is.
+        state = "ask" if receiver.channel in granted or not receiver.customer_id else "out"
     return make_page(
         "unsubscribe",
         lang=lang,
         words=words,
         state=state,
+        may_leave_all=state == "ask" or state in ("out", "done") and bool(granted - {receiver.channel}),
         shop=front.shop_name(lang),
         address=None if receiver.channel == "webhook" else receiver.address,
         settings=front.preferences_path(receiver, lang, now=now),
         is_test=receiver.is_test,
         test=texts.TEST[lang],
     )
+
+
+def _take_answer(
+    asked: Asked, conn: Connection, receiver: Receiver, words: dict[str, str], *, now: datetime
+) -> str | None:
+    """What is to be shown after an answer was taken: "look" where there was none; None for what is no answer."""
+    if asked.form is None:
+        return "look"
+    match asked.says("answer"):
+        case "channel":
+            shown = f"{words['title']} | {words['lead']} | {words['button']}"
+            withdraw(conn, receiver, [receiver.channel], source="page", wording=shown, now=now)
+            return "done"
+        case "all":
+            shown = f"{words['all_lead']} | {words['all_button']}"
+            withdraw(conn, receiver, CHANNELS, source="page", wording=shown, now=now)
+            return "done_all"
+        case "undo":
+            is_back = restore(conn, receiver, wording=f"{words['mistake']} {words['undo']}", now=now)
+            return "restored" if is_back else "not_restored"
+    return None
