@@ -182,3 +182,9 @@ def test_a_variable_may_hold_the_customer_s_own_page(open_whatsapp):
     page = json.loads(read_form(open_whatsapp().build(letters[:1])[0])["ContentVariables"])["2"]
     assert page in letters[0].text and page.startswith("https://hello.example.com/u/")
     assert Signer((KEY,)).read(UNSUBSCRIBE, page.rpartition("/")[2]) == 9
+
+
+def test_a_variable_is_one_line_whatever_the_template_does():
+    path = "templates/tea/news/whatsapp.zh-CN.txt"
+    version = make_version(**{path: FILES[path].replace("2: {{ coupon.zhe }}", '2: {{ coupon.zhe }}{{ "\\n折" }}')})
+    assert Renderer(version, "greeting").write(make_row("whatsapp", 9), mode="live").variables["2"] == "8 折"
