@@ -133,7 +133,15 @@ def test_every_link_of_a_letter_leads_over_ours_and_counts(world, letter, web):
 
 
 def test_an_sms_has_clicks_and_stays_one_segment(world, send, web):
-    world.customer("ann", "12-04", consent=("sms",), name="Christopher Anderson", locale="en")
+    world.customer("ann", "12-04", consent=(), name="Christopher Anderson", locale="en")
+    long_ago, agreed = (
+        shanghai("2021-01-01 00:00"),
+        {"is_granted": True, "source": "shop", "wording": "I agree to texts"},
+    )
+    world.add(
+        "consents", customer_id="ann", channel="sms", purpose="marketing",
+        occurred_at=long_ago, recorded_at=long_ago, **agreed,
+    )  # fmt: skip
     _, _, channel, _, words = next(iter(send().values()))
     assert channel == "sms" and words.endswith("Reply STOP to end")
     assert world.rows("select segments, encoding from outbox") == [(1, "GSM-7")]
