@@ -54,6 +54,14 @@ def test_a_chinese_shops_orders_need_no_help(bring, tmp_path):
     assert loaded.tables["orders"].new == 2 and loaded.tables["order_status"].new == 2 and not loaded.reasons
 
 
+def test_each_channel_s_own_consent_is_recognised(bring, tmp_path, world):
+    path = tmp_path / "x.csv"
+    path.write_text("customer_id,email_opt_in,sms_opt_in,whatsapp_opt_in\nc1,yes,no,yes\nc2,no,,yes\n")
+    assert bring(path, guess_mapping(path, "x")[1]).tables["consents"].new == 5
+    rows = world.rows("select customer_id, channel from consents where is_granted order by 1, 2")
+    assert rows == [("c1", "email"), ("c1", "whatsapp"), ("c2", "whatsapp")]
+
+
 def test_a_file_without_rows_gives_nothing_to_guess_from(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("customer_id,birthday\n")

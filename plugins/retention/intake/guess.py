@@ -56,6 +56,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "gone": ("deleted", "isdeleted", "isgone", "removed", "已删除", "是否删除"),
     "email_consent": ("emailoptin", "emailconsent", "acceptsmarketing", "acceptsemailmarketing", "newsletter", "邮件订阅"),
     "sms_consent": ("smsoptin", "smsconsent", "acceptssmsmarketing", "短信订阅"),
+    "whatsapp_consent": ("whatsappoptin", "whatsappconsent", "acceptswhatsapp"),
     "status": ("status", "orderstatus", "financialstatus", "订单状态", "状态"),
 }  # fmt: skip
 """What columns are called, without case, blanks and signs."""
@@ -244,7 +245,7 @@ def _write_status(sheet: _Sheet) -> Iterator[str]:
 
 
 def _write_consents(sheet: _Sheet) -> Iterator[str]:
-    for channel in ("email", "sms"):
+    for channel in ("email", "sms", "whatsapp"):
         if column := sheet.take(f"{channel}_consent"):
             by = sheet.found.get("customer_id")
             who = _quote(by) if by else f"{{column: {_quote(sheet.found.get('email', CHANGE_ME))}, hash: true}}"
