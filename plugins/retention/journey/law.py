@@ -149,6 +149,10 @@ class Law:
             if (countries is None or not is_known or country in countries) and (channel is None or row.is_on(channel))
         ]
 
+    def is_everywhere(self, row_id: str) -> bool:
+        """Whether this row is for all countries."""
+        return any(row.id == row_id and countries is None for row, countries in self.rows)
+
     def hours(self, channel: str, country: str | None) -> Hours | None:
         """When marketing may be handed over on a channel; None: at any time."""
         return narrow(row.hours for row in self.rows_for(country, channel) if row.hours)

@@ -18,8 +18,10 @@ from retention.journey.document import Document, find_stray_bytes, read_document
 from retention.journey.explain import explain_errors
 from retention.journey.fields import Known
 from retention.journey.files import Files
+from retention.journey.law_check import Case, check_law
 from retention.journey.models import Journey
-from retention.journey.notation import show
+from retention.journey.notation import did_you_mean, list_options, show
+from retention.journey.policy import Examined, examine_rules
 from retention.journey.rules import NumberedSteps, check_journey, check_templates, find_coupon_mistakes
 from retention.journey.shop import Shop, read_shop
 from retention.journey.templates import Template, TemplateFolder, read_templates
@@ -45,10 +47,12 @@ class Version:
 
 @dataclass
 class Workspace:
-    """What load() found: good `versions` by journey id, all `problems` sorted, and those of each broken journey."""
+    """What load() found: good `versions` by journey id, all `problems` sorted, and those of each broken journey. `notes`:
+    what will be a problem as soon as a journey says live: true."""
 
     versions: dict[str, Version] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
     broken: dict[str, list[Problem]] = field(default_factory=dict)
 
 
@@ -63,6 +67,8 @@ class _Surroundings:
     bad_audiences: dict[str, Problem]
     shop: Shop | None
     shop_problems: list[Problem]
+    rules: Examined | None
+    """The rules of contact and the law; None for a stored version, which was held against them when it was new."""
 
     @property
     def known(self) -> Known:
@@ -72,11 +78,16 @@ class _Surroundings:
 def load(files: Files, *, prefix: str = PREFIX) -> Workspace:
     """Read all journeys. Never raises for bad content; `prefix` stands before paths in problems.
 
-    A journey is broken by its own mistakes and by those of the templates, the audience and the shop it uses.
+    A journey is broken by its own mistakes and by those of the templates, the audience and the shop it uses; with live: true
+    also by what is wrong with the rules of contact, and by what the law asks for and it does not keep.
     """
-    around = _read_surroundings(files, prefix)
+    return _load(files, prefix, examine_rules(files, prefix=prefix))
+
+
+def _load(files: Files, prefix: str, rules: Examined | None) -> Workspace:
+    around = _read_surroundings(files, prefix, rules)
     workspace = Workspace()
-    problems = set(around.shop_problems) | set(around.bad_audiences.values())
+    problems = set(around.shop_problems) | set(around.bad_audiences.values()) | set(rules.problems if rules else ())
     for folder in around.templates.values():
         problems.update(folder.problems)
     for path, reason in files.unreadable.items():
@@ -89,18 +100,24 @@ def load(files: Files, *, prefix: str = PREFIX) -> Workspace:
             continue
         journey_id = name.removesuffix(".yaml")
         version, mistakes = _read_journey(path, journey_id, around)
+        unlawful = _hold_against_the_law(version, path, around) if version else []
+        if version and version.journey.live:
+            version, mistakes = (None, unlawful) if unlawful else (version, [])
+        else:
+            workspace.notes += unlawful
         problems.update(mistakes)
         if version:
             workspace.versions[journey_id] = version
         else:
             workspace.broken[journey_id] = sorted(set(mistakes))
     workspace.problems = sorted(problems)
+    workspace.notes = sorted(set(workspace.notes) - problems)
     return workspace
 
 
 def load_version(content: Mapping[str, str]) -> Version:
     """The version stored as `content`. Raises ConfigError if it is not one whole journey."""
-    workspace = load(Files(content))
+    workspace = _load(Files(content), PREFIX, None)
     if len(workspace.versions) == 1 and not workspace.problems:
         return next(iter(workspace.versions.values()))
     missing = Problem("stored version", 1, "it does not hold exactly one journey.", "Load the journey's files anew.")
@@ -113,7 +130,7 @@ def hash_content(content: Mapping[str, str]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _read_surroundings(files: Files, prefix: str) -> _Surroundings:
+def _read_surroundings(files: Files, prefix: str, rules: Examined | None) -> _Surroundings:
     shop, shop_problems = None, []
     if SHOP in files:
         shop, document = read_shop(prefix + SHOP, files[SHOP])
@@ -132,7 +149,7 @@ def _read_surroundings(files: Files, prefix: str) -> _Surroundings:
         if stray:
             bad_audiences[name] = stray
     templates = read_templates(files, prefix)
-    return _Surroundings(files, prefix, templates, audiences, bad_audiences, shop, shop_problems)
+    return _Surroundings(files, prefix, templates, audiences, bad_audiences, shop, shop_problems, rules)
 
 
 def _read_journey(path: str, journey_id: str, around: _Surroundings) -> tuple[Version | None, list[Problem]]:
@@ -148,6 +165,7 @@ def _read_journey(path: str, journey_id: str, around: _Surroundings) -> tuple[Ve
     else:
         draft, steps, failed = journey, list(enumerate(journey.steps)), set()
         _check_id(document, journey, journey_id, around)
+        _check_topic(document, journey, around)
     if draft:
         _check_rules(document, draft, steps, failed, around)
     problems = document.problems + _problems_of_parts(document, around)
@@ -166,6 +184,35 @@ def _check_id(document: Document, journey: Journey, journey_id: str, around: _Su
         what = f"the id {show(journey.journey)} belongs to {around.prefix}{theirs} already."
         remedy = f"Write journey: {journey_id}."
     document.complain(("journey",), f"journey: {what}", remedy)
+
+
+def _check_topic(document: Document, journey: Journey, around: _Surroundings) -> None:
+    policy = around.rules.policy if around.rules else None
+    if policy is None or journey.topic is None or journey.topic in policy.topics:
+        return
+    near = did_you_mean(journey.topic, policy.topics)
+    remedy = near or "Topics stand in include/policy.yaml."
+    listed = list_options("Topics", policy.topics)
+    document.complain(("topic",), f"topic: unknown topic {show(journey.topic)}.", f"{remedy} {listed}")
+
+
+def _hold_against_the_law(version: Version, path: str, around: _Surroundings) -> list[Problem]:
+    """What the law asks for and the journey does not keep; what is wrong with the rules, if they can't be read."""
+    if around.rules is None:
+        return []
+    if around.rules.policy is None:
+        return around.rules.problems
+    case = Case(
+        journey=version.journey,
+        document=read_document(around.prefix + path, around.files[path]),
+        templates=around.templates,
+        files=around.files,
+        shop=version.shop,
+        policy=around.rules.policy,
+        policy_document=around.rules.document,
+        prefix=around.prefix,
+    )
+    return check_law(case)
 
 
 _STAND_INS: dict[str, Any] = {
@@ -241,6 +288,3 @@ def _make_version(journey: Journey, path: str, around: _Surroundings) -> Version
         content=content,
         content_hash=hash_content(content),
     )
-
-
-

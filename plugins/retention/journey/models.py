@@ -183,6 +183,12 @@ class Journey(Block):
         default="zh-CN", description="The language of customers whose language is unknown or has no text."
     )
     audience: Audience = Field(description="Who enters: the name of a file in include/sql/audiences, without .sql.")
+    topic: Id | None = Field(
+        default=None,
+        description="What it is about, for the preference page: the id of a topic in include/policy.yaml. Who has refused the "
+        "topic gets nothing of this journey.",
+        examples=["offers"],
+    )
     entry: Entry = Field(default_factory=Entry, description="Who may enter, and how many.")
     holdout: Percent = Field(
         default=0.10,

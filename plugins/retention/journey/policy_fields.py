@@ -155,7 +155,7 @@ def known_countries() -> Mapping[str, str]:
     """ISO 3166's country codes with their English names."""
     table = files("tzdata.zoneinfo").joinpath("iso3166.tab").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in table.splitlines() if line and not line.startswith("#")]
-    return {code: name for code, name in rows}
+    return dict(rows) | {"GB": "United Kingdom"}
 
 
 _MEANT = {"UK": "GB", "USA": "US", "CHN": "CN", "PRC": "CN", "ENGLAND": "GB", "中国": "CN", "美国": "US", "英国": "GB"}

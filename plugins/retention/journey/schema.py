@@ -1,6 +1,7 @@
-"""The JSON schema of a journey, for editors: hover texts, completion, red underlines. Made from the models.
+"""The JSON schemas of a journey and of the rules of contact, for editors: hover texts, completion, red underlines. Made from
+the models.
 
-`python -m retention.journey.schema` writes it to include/journeys/journey.schema.json; a test holds the two equal.
+`python -m retention.journey.schema` writes them to include/; a test holds files and models equal.
 """
 
 from __future__ import annotations
@@ -12,9 +13,22 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter
 
 from retention.journey.models import Coupon, Entry, Goal, Journey, Send, Step
+from retention.journey.policy_file import (
+    Caps,
+    ChannelCaps,
+    ConsentWords,
+    ContactCaps,
+    Keep,
+    PolicyFile,
+    ProcessedIn,
+    QuietHours,
+)
 
 FILE_NAME = "journey.schema.json"
+POLICY_FILE_NAME = "policy.schema.json"
 _BLOCKS: tuple[type[BaseModel], ...] = (Entry, Goal, Coupon, Send, Step)
+_POLICY_BLOCKS = (Caps, ChannelCaps, ConsentWords, ContactCaps, Keep, ProcessedIn, QuietHours)
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema() -> dict[str, Any]:
@@ -27,16 +41,35 @@ def json_schema() -> dict[str, Any]:
             _write_default(model, name, prop)
     blocks["Send"]["oneOf"] = [{"required": ["channels"]}, {"required": ["all"]}]
     head = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": _DRAFT,
         "title": "A customer journey",
         "description": "One journey: who enters, what they get and when, and what for.",
     }
     return {**head, **{key: value for key, value in schema.items() if key not in head}, "$defs": blocks}
 
 
+def policy_schema() -> dict[str, Any]:
+    """The schema of include/policy.yaml as plain data."""
+    schema = PolicyFile.model_json_schema()
+    blocks = schema.pop("$defs")
+    for model, block in ((PolicyFile, schema), *((model, blocks[model.__name__]) for model in _POLICY_BLOCKS)):
+        block.pop("title", None)
+        for name, prop in block["properties"].items():
+            _tidy(prop)
+            # What is left out has the whole shipped block as its default, which a hover text can't show.
+            prop.pop("default", None)
+    head = {"$schema": _DRAFT, "title": "The rules of contact", "description": PolicyFile.__doc__}
+    return {**head, **{key: value for key, value in schema.items() if key not in head}, "$defs": blocks}
+
+
 def write_schema() -> str:
-    """The text of the schema file."""
+    """The text of the schema file of a journey."""
     return json.dumps(json_schema(), ensure_ascii=False, indent=2) + "\n"
+
+
+def write_policy_schema() -> str:
+    """The text of the schema file of the rules of contact."""
+    return json.dumps(policy_schema(), ensure_ascii=False, indent=2) + "\n"
 
 
 def _tidy(prop: dict[str, Any]) -> None:
@@ -62,6 +95,10 @@ def _write_default(model: type[BaseModel], name: str, prop: dict[str, Any]) -> N
 
 
 if __name__ == "__main__":
-    place = Path(__file__).resolve().parents[3] / "include" / "journeys" / FILE_NAME
-    place.write_text(write_schema(), encoding="utf-8")
-    print(place)
+    include = Path(__file__).resolve().parents[3] / "include"
+    for place, text in (
+        (include / "journeys" / FILE_NAME, write_schema()),
+        (include / POLICY_FILE_NAME, write_policy_schema()),
+    ):
+        place.write_text(text, encoding="utf-8")
+        print(place)

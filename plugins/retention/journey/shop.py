@@ -1,4 +1,4 @@
-"""The shop that speaks in all journeys: include/shop.yaml. Owns its name per language and its address on the web."""
+"""The shop that speaks in all journeys: include/shop.yaml. Owns its name per language and its addresses."""
 
 from __future__ import annotations
 
@@ -50,9 +50,28 @@ class Shop(BaseModel):
     )
     website: Annotated[str, PlainValidator(_parse_website)] = Field(description="Where customers shop, with https://.")
 
+    postal_address: Annotated[dict[str, str] | None, PlainValidator(parse_names)] = Field(
+        default=None,
+        description="Where letters reach the shop, in each language. Some laws want it in marketing e-mails.",
+    )
+    sms_signature: Annotated[dict[str, str] | None, PlainValidator(parse_names)] = Field(
+        default=None,
+        description="The name in 【】 at the head of an SMS, as the carrier has registered it, in each language.",
+    )
+
     def name_in(self, locale: str, default_locale: str = "zh-CN") -> str:
         """The shop's name in a language, or in the nearest there is."""
         return self.name[choose_locale(locale, list(self.name), default_locale)]
+
+    def postal_address_in(self, locale: str, default_locale: str = "zh-CN") -> str:
+        """The postal address in a language, or in the nearest there is; empty if the shop names none."""
+        found = self.postal_address
+        return found[choose_locale(locale, list(found), default_locale)] if found else ""
+
+    def signature_in(self, locale: str, default_locale: str = "zh-CN") -> str:
+        """The signature of an SMS in a language, or in the nearest there is: the name, unless the shop says another."""
+        found = self.sms_signature or self.name
+        return found[choose_locale(locale, list(found), default_locale)]
 
 
 def read_shop(path: str, text: str) -> tuple[Shop | None, Document]:

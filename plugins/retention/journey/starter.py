@@ -66,7 +66,7 @@ purpose: marketing
 _HTML = {
     "zh-CN": """\
 ---
-subject: {{ shop.name }}想对您说
+subject: （广告）{{ shop.name }}想对您说
 preheader: 这一行会显示在收件箱的标题后面
 ---
 <!doctype html>
@@ -76,13 +76,16 @@ preheader: 这一行会显示在收件箱的标题后面
   <p>{% if customer.name %}{{ customer.name }}，{% endif %}您好！</p>
   <p>在这里写您想说的话。</p>
   <p><a href="{{ shop.website }}">去看看</a></p>
-  <p>{{ shop.name }}</p>
+  <p>{{ shop.name }}<br>{{ shop.postal_address }}</p>
+  {% if links.unsubscribe %}
+  <p><a href="{{ links.unsubscribe }}">退订</a> · <a href="{{ links.preferences }}">选择想收到的内容</a></p>
+  {% endif %}
 </body>
 </html>
 """,
     "en": """\
 ---
-subject: A word from {{ shop.name }}
+subject: (AD) A word from {{ shop.name }}
 preheader: This line is shown after the subject in the inbox
 ---
 <!doctype html>
@@ -92,7 +95,10 @@ preheader: This line is shown after the subject in the inbox
   <p>Hello{% if customer.name %} {{ customer.name }}{% endif %},</p>
   <p>Write here what you want to say.</p>
   <p><a href="{{ shop.website }}">Have a look</a></p>
-  <p>{{ shop.name }}</p>
+  <p>{{ shop.name }}<br>{{ shop.postal_address }}</p>
+  {% if links.unsubscribe %}
+  <p><a href="{{ links.unsubscribe }}">Unsubscribe</a> · <a href="{{ links.preferences }}">Choose what we send</a></p>
+  {% endif %}
 </body>
 </html>
 """,
@@ -106,6 +112,11 @@ _TEXT = {
 
 {{ shop.website }}
 {{ shop.name }}
+{{ shop.postal_address }}
+{% if links.unsubscribe %}
+退订：{{ links.unsubscribe }}
+选择想收到的内容：{{ links.preferences }}
+{% endif %}
 """,
     "en": """\
 Hello{% if customer.name %} {{ customer.name }}{% endif %},
@@ -114,6 +125,11 @@ Write here what you want to say.
 
 {{ shop.website }}
 {{ shop.name }}
+{{ shop.postal_address }}
+{% if links.unsubscribe %}
+Unsubscribe: {{ links.unsubscribe }}
+Choose what we send: {{ links.preferences }}
+{% endif %}
 """,
 }
 

@@ -25,6 +25,10 @@ VARIABLES: dict[str, Variable] = {
     "coupon.valid_until": Variable("text", "The code's last day, written for the language: 11月13日, 13 November."),
     "shop.name": Variable("text", "The shop's name in the language of the message."),
     "shop.website": Variable("text", "The shop's address on the web, with https://."),
+    "shop.postal_address": Variable("text", "Where letters reach the shop. Empty if shop.yaml does not say."),
+    "shop.sms_signature": Variable(
+        "text", "The name the carrier has registered, to put in 【】 at the head of an SMS."
+    ),
     "links.unsubscribe": Variable(
         "text",
         "The person's own page to unsubscribe. Empty where no public address is set: ask {% if links.unsubscribe %}.",
@@ -52,7 +56,12 @@ def fill_variables(
     """
     values: dict[str, dict[str, Any]] = {
         "customer": {"name": " ".join((customer_name or "").split())},
-        "shop": {"name": shop.name_in(locale, default_locale), "website": shop.website},
+        "shop": {
+            "name": shop.name_in(locale, default_locale),
+            "website": shop.website,
+            "postal_address": shop.postal_address_in(locale, default_locale),
+            "sms_signature": shop.signature_in(locale, default_locale),
+        },
         "links": {"unsubscribe": "", "preferences": ""},
     }
     if coupon is not None:
