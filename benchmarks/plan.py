@@ -28,9 +28,9 @@ from sqlalchemy import Connection, create_engine, text
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "plugins"))
 
+from retention.bench.world import NO_RULES
 from retention.delivery.plan import plan_step
 from retention.journey.load import Version, load_version
-from retention.journey.policy import Policy
 from retention.store.embedded import hold
 from retention.store.migrate import migrate
 from retention.store.versions import remember
@@ -169,7 +169,7 @@ def plan(conn: Connection, version: Version, cohort_id: int, step: str) -> float
     at = conn.scalar(text("select cohort_at from cohorts where cohort_id = :c"), {"c": cohort_id})
     conn.commit()
     began = time.perf_counter()
-    plan_step(conn, version, cohort_id, step, policy=Policy(), now=version.journey.due_at(version.journey.step(step), at))
+    plan_step(conn, version, cohort_id, step, policy=NO_RULES, now=version.journey.due_at(version.journey.step(step), at))
     conn.commit()
     return time.perf_counter() - began
 

@@ -92,6 +92,7 @@ class World:
             purpose="marketing",
             is_granted=is_granted,
             source="test",
+            wording="I agree to messages of this shop." if is_granted else None,
             occurred_at=at,
             recorded_at=at,
         )

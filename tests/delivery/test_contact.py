@@ -28,6 +28,7 @@ class Rules:
     priority: tuple = ()
     choice: tuple = ()
     needs: dict = field(default_factory=dict)
+    adult_age = 14
 
     def caps(self, journey, channel):
         own = {key: most for key, most in self.limits.items() if key.partition("/")[0] in ("all", "journey", channel)}
@@ -413,7 +414,7 @@ def test_who_has_not_agreed_to_what_a_country_asks_for(world):
     world.customer("cn", "12-04")
     world.customer("cn_agreed", "12-04")
     world.customer("cn_child", "12-04", birth_year=2016)
-    world.customer("us", "12-04", country="US")
+    world.customer("us", "12-04", country="US", consent=())
     world.customer("us_proof", "12-04", country="US", consent=())
     world.customer("de", "12-04", country="DE")
     world.customer("de_objects", "12-04", country="DE")

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 from retention.delivery.plan import plan_step
 from retention.journey.load import Version, load_version
 from retention.journey.policy import Policy
+from retention.journey.policy_file import ContactCaps, PolicyFile, QuietHours
 from retention.store.versions import remember
 
 AT = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
@@ -127,6 +128,9 @@ select :cohort, 'live', 'bench', customer_id, 'bench:' || :cohort, 'a', true, em
 where customer_id in (select 'c' || n from generate_series(1, :count) as n)
 """
 
+NO_RULES = Policy(PolicyFile(caps=ContactCaps(), quiet_hours=QuietHours(sms="none", whatsapp="none", webhook="none")))
+"""What is measured is the delivery: nobody is capped, nobody waits for the morning."""
+
 
 def populate(engine: Engine, customers: int) -> None:
     """Customers with a name, both addresses and both consents."""
@@ -150,7 +154,7 @@ def enroll(engine: Engine, customers: int, *, at: datetime = AT) -> int:
 def decide(engine: Engine, cohort_id: int, step_id: str, *, at: datetime = NOON) -> None:
     """Plan one step."""
     with engine.begin() as conn:
-        plan_step(conn, make_version(), cohort_id, step_id, policy=Policy(), now=at)
+        plan_step(conn, make_version(), cohort_id, step_id, policy=NO_RULES, now=at)
 
 
 def _analyze(engine: Engine) -> None:

@@ -22,9 +22,6 @@ from retention.store.staging import analyze, is_empty
 CAP_DAYS = {"day": 1, "week": 7, "month": 30}
 """How many days of the customer's own zone a cap looks at, in a row."""
 
-ADULT_AGE = 14
-"""Up to which age a guardian has to agree: China's PIPL art. 31; the EU's member states say 13 to 16."""
-
 RESPONSES_COUNT = timedelta(days=180)
 """How far back responses tell which channel somebody answers on."""
 
@@ -60,7 +57,7 @@ def refuse_unlawful(conn: Connection, asked: dict, policy: Policy, journey: Jour
         pairs += [(country, subject) for subject in needed]
     if pairs:
         run(
-            conn, "plan/refuse_unlawful", **asked, channel=channel, adult_age=ADULT_AGE,
+            conn, "plan/refuse_unlawful", **asked, channel=channel, adult_age=policy.adult_age,
             countries=[country for country, _ in pairs], subjects=[subject for _, subject in pairs],
         )  # fmt: skip
 

@@ -13,6 +13,11 @@ from retention.store.sample.people import People
 from retention.store.sample.period import DAYS, SECOND, Period, draws, record
 
 CHANNELS = {"email": "email", "sms": "phone"}
+WORDING = {
+    "email": "我同意青禾生活向我的邮箱发送新品、优惠和活动信息。可随时退订。",
+    "sms": "我同意青禾生活向我的手机号发送新品、优惠和活动短信。是否同意不影响购物，可随时回复TD退订。",
+}
+"""What people read when they agreed."""
 """Each channel and the customer's column that holds its address."""
 
 GRANTED_SHARE = 0.75
@@ -75,6 +80,7 @@ def draw_consents(people: People, seed: int, period: Period) -> dict[str, np.nda
         "purpose": np.full(len(kept), "marketing", object),
         "is_granted": is_granted[kept].astype(bool),
         "source": source[kept],
+        "wording": np.where(is_granted[kept].astype(bool), [WORDING[it] for it in channel[kept]], None),
         "occurred_at": period.instants(days[kept]),
         "recorded_at": period.instants(recorded),
     }
