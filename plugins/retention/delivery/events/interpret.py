@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 
 from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -50,16 +51,22 @@ class Interpreted:
     odd: int = 0
     failed: int = 0
 
+    def add(self, more: Interpreted) -> None:
+        """Count these, too."""
+        for name, value in vars(more).items():
+            setattr(self, name, getattr(self, name) + value)
 
-def interpret(engine: Engine, now: datetime) -> Interpreted:
-    """Understand all that waits. A request that can't be is left, with why, and tried again later; the others go on."""
+
+def interpret(engine: Engine, now: datetime, *, most_turns: int | None = None) -> Interpreted:
+    """Understand all that waits, or `most_turns` of it. A request that can't be understood is left, with why, and tried again
+    later; the others go on."""
     total = Interpreted()
-    while True:
+    for _ in count() if most_turns is None else range(most_turns):
         done = _take_turn(engine, now)
         if done is None:
-            return total
-        for name, value in vars(done).items():
-            setattr(total, name, getattr(total, name) + value)
+            break
+        total.add(done)
+    return total
 
 
 def reopen(engine: Engine, *, source: str | None = None, reason: str | None = None) -> int:
@@ -100,8 +107,7 @@ def _go_one_by_one(engine: Engine, inbox_ids: list[int], now: datetime) -> Inter
                 run(conn, "events/note_failure", inbox_id=inbox_id, error=_name(error), now=now)
             total.failed += 1
             continue
-        for name, value in vars(done).items():
-            setattr(total, name, getattr(total, name) + value)
+        total.add(done)
     return total
 
 
@@ -169,8 +175,8 @@ def _append_shop_events(conn: Connection, gathered: Gathered, fresh: Counter[int
         data=join_texts([it.data for it in told]),
         now=now,
     )
-    for slot, count, places in found:
-        fresh[slot] += count
+    for slot, new, places in found:
+        fresh[slot] += new
         for place in places or ():
             it = told[place - 1]
             gathered.odd.append(
