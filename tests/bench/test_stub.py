@@ -1,5 +1,6 @@
-"""The stand-in of SendGrid and Twilio: by the official SDKs, held against the official documents, and at its worst."""
+"""The stand-in of SendGrid, Twilio and a gateway: by the official SDKs, held against the official documents, and at its worst."""
 
+import hmac
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from twilio.rest import Client
 from retention.bench.stub import start_stub
 from retention.bench.stub_book import Window
 from retention.bench.stub_faults import AFTER, KINDS
+from retention.bench.stub_gateway import SECRETS
 from retention.bench.stub_twilio import count_segments
 from tests.delivery.openapi import _inline, read_document
 
@@ -305,6 +307,81 @@ def test_twilio_refuses_by_code(stub, web, twilio, more, code):
         )
     assert caught.value.code == code
     assert stub.fetch_record()["accepted"] == 0
+
+
+CONTENT = "HX" + "a" * 32
+
+
+def make_whatsapp(**more):
+    return {"To": "whatsapp:+8613800138000", "From": "whatsapp:+15005550006", "ContentSid": CONTENT,
+            "ContentVariables": '{"1": "你好"}', **more}  # fmt: skip
+
+
+def test_whatsapp_by_the_official_sdk(stub, twilio):
+    form = make_whatsapp()
+    sent = twilio.messages.create(
+        to=form["To"], from_=form["From"], content_sid=CONTENT, content_variables=form["ContentVariables"]
+    )
+    assert [it.sid for it in twilio.messages.list(to=form["To"])] == [sent.sid]
+    assert twilio.messages.list(to=form["To"].removeprefix("whatsapp:")) == []
+    said = stub.fetch_record()
+    assert (said["whatsapp"], said["sms"], said["accepted"]) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"To": "whatsapp:+15005550004"}, 21610), ({"To": "whatsapp:123"}, 63024), ({"From": "+15005550006"}, 63007),
+        ({"To": "+8613800138000"}, 63007), ({"ContentSid": ""}, 63016), ({"ContentSid": "", "Body": "free words"}, 63016),
+        ({"ContentSid": "HX1"}, 21655), ({"ContentSid": "HX" + "0" * 32}, 21655), ({"ContentVariables": "{"}, 21656),
+        ({"ContentVariables": '{"1": ""}'}, 21656), ({"ContentVariables": '{"1": "a\\nb"}'}, 21656),
+        ({"ContentVariables": '{"1": 1}'}, 21656), ({"ContentVariables": '["x"]'}, 21656),
+    ],
+)  # fmt: skip
+def test_whatsapp_is_refused_by_code(stub, web, more, code):
+    said = web.post(MESSAGES, auth=LOGIN, data=make_whatsapp(**more)).json()
+    assert said.get("code") == code and stub.fetch_record()["accepted"] == 0
+
+
+def make_push(*ids, **more):
+    told = {"customer_id": "c1", "address": "c1", "locale": "en", "purpose": "marketing", "journey": "j", "step": "s"}
+    return {"batch": 1, "mode": "live", "messages": [{"id": n, "text": "Hi", **told} for n in ids], **more}
+
+
+def push(web, body, secret=SECRETS[0], signed=None, **more):
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    mac = hmac.new(secret.encode(), b"1700000000." + (body if signed is None else signed), "sha256").hexdigest()
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "k", "Retention-Timestamp": "1700000000"}
+    return web.post("/messages", headers={**headers, "Retention-Signature": mac, **more}, content=body)
+
+
+def test_the_gateway_takes_what_is_signed(stub, web):
+    assert push(web, make_push(1, 2)).json() == {"refused": []}
+    assert push(web, make_push(3), secret=SECRETS[1]).status_code == 200
+    assert push(web, make_push()).json() == {"refused": []}
+    assert stub.fetch_record()["duplicates"] == 0
+    push(web, make_push(2, 4))
+    said = stub.fetch_record()
+    assert (said["webhook"], said["accepted"], said["duplicates"]) == (5, 5, 1)
+
+
+def test_the_gateway_refuses(stub, web):
+    assert push(web, make_push(1), secret="another").status_code == 401
+    assert push(web, make_push(1), signed=b"x").status_code == 401
+    assert push(web, make_push(1), **{"Retention-Timestamp": "1700000001"}).status_code == 401
+    assert web.post("/messages", json=make_push(1)).status_code == 401
+    for body in (b"{", b"[]", make_push(1, mode="x"), make_push(1, batch="x"), make_push(1, messages=[{"id": 1}])):
+        assert push(web, body).status_code == 400
+    assert push(web, make_push(1), **{"Idempotency-Key": ""}).status_code == 400
+    assert stub.fetch_record()["accepted"] == 0
+
+
+@pytest.mark.parametrize(("kind", "status"), [("status_500", 500), ("status_429", 429), ("accept_then_500", 500)])
+def test_the_gateway_is_struck_too(stub, web, kind, status):
+    stub.set_faults(**{kind: 1})
+    answer = push(web, make_push(1))
+    assert answer.status_code == status and ("Retry-After" in answer.headers) is (status == 429)
+    assert stub.fetch_record()["webhook"] == (kind == "accept_then_500")
 
 
 def test_an_account_that_is_none(web):
