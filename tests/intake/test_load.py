@@ -194,6 +194,20 @@ def test_of_two_views_of_a_permission_the_stricter_wins(bring, world, before, sa
     assert world.count("consents") == count
 
 
+@pytest.mark.parametrize("when", ["", "    occurred_at: at\n"])
+def test_the_wording_of_a_permission_may_be_told_later(bring, world, when):
+    dated = CONSENTS + when
+    bring("id,optin,at\n1,yes,2026-01-01\n", dated)
+    told = dated + '    wording: {value: "I agree to letters."}\n'
+    for days in (1, 2):
+        bring("id,optin,at\n1,yes,2026-01-01\n", told, at=NOW + timedelta(days=days))
+    bring("id,optin,at\n1,yes,2026-01-01\n", dated, at=NOW + timedelta(days=3))
+    assert world.rows("select is_granted, wording from consents order by consent_id") == [
+        (True, None),
+        (True, "I agree to letters."),
+    ]
+
+
 def test_a_state_of_an_order_without_a_time_is_news_only_once(bring, engine, world):
     mapping = "mapping: s\nsource: shop\nrows:\n  - {into: order_status, order_id: id, status: status}\n"
     assert bring("id,status\n1,placed\n2,paid\n", mapping).tables["order_status"] == Counts(new=1, same=1)

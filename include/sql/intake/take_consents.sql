@@ -1,8 +1,8 @@
 -- Append what is new; of one moment a "no" comes last, so that it counts. Returns the counts: new, changed, same, repeated,
 -- older, gone.
 with added as (
-    insert into consents (customer_id, channel, purpose, is_granted, source, occurred_at, recorded_at)
-    select customer_id, channel, purpose, is_granted, :source, occurred_at,
+    insert into consents (customer_id, channel, purpose, is_granted, source, wording, occurred_at, recorded_at)
+    select customer_id, channel, purpose, is_granted, :source, wording, occurred_at,
            case when :is_history then least(occurred_at, :now) else :now end
     from incoming_consents
     where is_new

@@ -31,20 +31,26 @@ def check(
     paths: Annotated[list[Path] | None, typer.Argument(help="Journey files or folders; default: all.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read all journeys, templates and audiences; print every mistake with file, line and remedy."""
-    problems, names = find_problems(), sorted(read_workspace().versions)
+    """Read all journeys, templates, audiences, the rules of contact and the law; print every mistake with file, line and
+    remedy, and what would be one with live: true."""
+    workspace = read_workspace()
+    problems, notes, names = find_problems(), workspace.notes, sorted(workspace.versions)
     if paths:
         wanted = [path.resolve() for path in paths]
         for path in wanted:
             if not path.exists():
                 fail(f"{path}: there is no such file or folder. Give journey files, or nothing to check all.")
         root = include_folder().parent
-        problems = [p for p in problems if any((root / p.path).resolve().is_relative_to(path) for path in wanted)]
+        problems, notes = (
+            [p for p in found if any((root / p.path).resolve().is_relative_to(path) for path in wanted)]
+            for found in (problems, notes)
+        )
     if as_json:
         dump(
             {
                 "journeys": names,
                 "problems": [vars(p) | {"text": str(p)} for p in problems],
+                "notes": [vars(p) | {"text": str(p)} for p in notes],
             }
         )
     elif problems:
@@ -53,6 +59,8 @@ def check(
         print(f"\n{len(problems)} {'problem' if len(problems) == 1 else 'problems'}.", file=sys.stderr)
     else:
         print(f"All right: {', '.join(names) or 'no journeys'}.")
+    if notes and not as_json:
+        print("\nBefore live: true:", *notes, sep="\n")
     if problems:
         raise typer.Exit(1)
 

@@ -117,6 +117,7 @@ TARGETS: dict[str, Target] = {
             "channel": _required("choice", *CHANNELS),
             "purpose": _required("choice", "marketing", "transactional"),
             "is_granted": _required("boolean"),
+            "wording": Field("text"),
             "occurred_at": _MOMENT,
         },
         is_state=True,

@@ -116,11 +116,12 @@ def _check_coupon(case: Case, row: Row) -> Found:
 
 
 def _check_abroad(case: Case, row: Row) -> Found:
-    for channel in case.channels(row):
-        if getattr(case.policy.said.processed_in, channel) is None:
-            what = f"processed_in: nothing says in which country the provider of {channel} handles customers' data"
-            remedy = f"Write processed_in: {{{channel}: US}} for SendGrid and Twilio, or where yours is."
-            yield *case.in_policy("processed_in", channel), what, remedy
+    unsaid = [c for c in case.channels(row) if getattr(case.policy.said.processed_in, c) is None]
+    if unsaid:
+        what = f"processed_in: nothing says in which country the provider of {' and '.join(unsaid)} handles customers' data"
+        example = ", ".join(f"{channel}: US" for channel in unsaid)
+        remedy = f"Write processed_in: {{{example}}} for SendGrid and Twilio, or the country of yours."
+        yield *case.in_policy("processed_in"), what, remedy
 
 
 def _check_minors(case: Case, row: Row) -> Found:
