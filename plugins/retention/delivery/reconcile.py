@@ -16,13 +16,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from retention.delivery.channels.base import Provider, Receipt, Sent
+from retention.delivery.events.interpret import interpret
 from retention.delivery.receipts import append_receipts, write_ids
 from retention.errors import ConfigError, DeliveryError
 from retention.store.audit import note
 from retention.store.queries import run
 
 REPORTED = ("processed", "deferred", "sent", "delivered", "undelivered", "bounced", "dropped", "opened", "clicked", "failed",
-            "complained", "unsubscribed", "replied")  # fmt: skip
+            "complained", "unsubscribed", "resubscribed", "replied", "read")  # fmt: skip
 """Outcomes that a provider reports only of what it accepted."""
 
 SETTLES_AFTER = timedelta(minutes=5)
@@ -75,8 +76,11 @@ def reconcile(
     `provider_of` opens the provider of a channel and mode. `close_by`: a person's name; what nothing settles is then
     recorded as refused with the reason `unaccounted`, is never sent, and no longer keeps the cohort's books open.
     """
+    interpret(engine, now)  # what came in may settle some
     with engine.begin() as conn:
-        by_events = len(run(conn, "deliver/settle_by_events", kinds=list(REPORTED), now=now).all())
+        settled = [row.message_id for row in run(conn, "deliver/settle_by_events", kinds=list(REPORTED), now=now)]
+        by_events = len(settled)
+        _settle_coupons(conn, settled, now)
         doubts = _list(conn, cohort_id)
     by_asking, troubles = 0, []
     old = [it for it in doubts if now.timestamp() - it["sending_at"] >= SETTLES_AFTER.total_seconds()]
@@ -88,7 +92,7 @@ def reconcile(
                     found = [receipt for receipt in provider.look_up(sent).values() if receipt]
                     with engine.begin() as conn:
                         append_receipts(conn, found, provider.name, now)
-                        _settle_coupons(conn, found, now)
+                        _settle_coupons(conn, [receipt.message_id for receipt in found], now)
                     by_asking += len(found)
                     on_progress(f"{channel}: {by_asking} settled by asking")
         except (ConfigError, DeliveryError) as error:
@@ -105,9 +109,9 @@ def reconcile(
     return Reconciled(by_events, by_asking, closed, [] if close_by else list(_count(left)), troubles)
 
 
-def _settle_coupons(conn: Connection, receipts: list[Receipt], now: datetime) -> None:
-    if receipts:
-        run(conn, "deliver/settle_coupons", ids=write_ids(it.message_id for it in receipts), now=now)
+def _settle_coupons(conn: Connection, message_ids: list[int], now: datetime) -> None:
+    if message_ids:
+        run(conn, "deliver/settle_coupons", ids=write_ids(message_ids), now=now)
 
 
 def _list(conn: Connection, cohort_id: int | None) -> list[dict[str, Any]]:
