@@ -22,11 +22,14 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from retention.bench.stub import start_stub
+from retention.bench.stub_gateway import PATH, SECRETS, STATUS_PATH
 from retention.bench.world import NOON, decide, enroll, populate
 from retention.delivery.accounts import read_account
+from retention.delivery.channels import BATCH_SIZES
 from retention.delivery.choose import choose_provider
 from retention.delivery.reconcile import reconcile
 from retention.delivery.tokens import STATUS, read_signer
+from retention.journey.fields import CHANNELS
 from retention.store.database import ROOT
 from retention.store.embedded import hold
 from retention.store.migrate import migrate
@@ -132,6 +135,8 @@ class Field:
             said = json.loads(line)
             if said["kind"] == "email":
                 seen[int(said["args"]["retention_message"])] += 1
+            elif said["kind"] == "webhook":
+                seen[said["id"]] += 1
             else:
                 seen[signer.read(STATUS, said["callback"].rpartition("/")[2])] += 1
         return seen
@@ -169,8 +174,8 @@ def battle(monkeypatch, tmp_path):
     @contextmanager
     def battle(url, count, channel, seed):
         engine = create_engine(url)
-        step = "sms" if channel == "sms" else "email_filled"
-        populate(engine, count)
+        step = "email_filled" if channel == "email" else channel
+        populate(engine, count, channels=[channel])
         cohort = enroll(engine, count)
         decide(engine, cohort, step)
         record = tmp_path / f"record-{seed}-{channel}"
@@ -180,7 +185,11 @@ def battle(monkeypatch, tmp_path):
             extra = {"from_email": "news@example.com", "per_second": "none"}
             monkeypatch.setenv("AIRFLOW_CONN_RETENTION_EMAIL", json.dumps({**email, "extra": extra}))
             extra = {"senders": {"*": "+15005550006"}, "per_second": "none"}
-            monkeypatch.setenv("AIRFLOW_CONN_RETENTION_SMS", json.dumps({**sms, "extra": extra}))
+            for name in ("SMS", "WHATSAPP"):
+                monkeypatch.setenv(f"AIRFLOW_CONN_RETENTION_{name}", json.dumps({**sms, "extra": extra}))
+            gateway = {"conn_type": "webhook", "password": SECRETS[0], "host": stub.url + PATH}
+            extra = {"per_second": "none", "timeout_s": 1, "batch_size": 20, "status_url": stub.url + STATUS_PATH}
+            monkeypatch.setenv("AIRFLOW_CONN_RETENTION_WEBHOOK", json.dumps({**gateway, "extra": extra}))
             monkeypatch.setenv("RETENTION_PUBLIC_URL", "https://hello.example.com")
             monkeypatch.setenv("RETENTION_SIGNING_KEY", "0123456789abcdef0123456789abcdef")
             yield Field(url, engine, stub, record, cohort, step, channel, random.Random(seed))
@@ -197,21 +206,21 @@ def say(it, doubts, arrived):
     )
 
 
-@pytest.mark.parametrize("channel", ["email", "sms"])
+@pytest.mark.parametrize("channel", CHANNELS)
 def test_kills_at_any_moment(battle, database_url, channel):
     with battle(database_url, 10_000 if channel == "email" else 1000, channel, 1) as it:
         it.fire(rounds=3, workers=2, longest=0.8)
         doubts, arrived = it.check()
         say(it, doubts, arrived)
-        if channel == "sms":
-            assert len(doubts) <= 50 * sum(it.kills.values())
+        if channel != "email":
+            assert len(doubts) <= BATCH_SIZES[channel] * sum(it.kills.values())
         done = it.reconcile()
         doubts, arrived = it.check()
         assert not arrived, "the provider knows them, and we could have asked"
         assert sum(left.count for left in done.left) == len(doubts)
 
 
-@pytest.mark.parametrize("channel", ["email", "sms"])
+@pytest.mark.parametrize("channel", CHANNELS)
 def test_every_fault_of_a_provider(battle, database_url, channel):
     with battle(database_url, 3000 if channel == "email" else 300, channel, 2) as it:
         it.stub.set_faults(seed=3, **{name: 0.08 for name in (*SAFE_FAULTS, *DOUBTFUL_FAULTS)})
@@ -282,7 +291,7 @@ def test_postgres_falls_over_again_and_again(battle, channel, seed):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(40))
-@pytest.mark.parametrize("channel", ["email", "sms"])
+@pytest.mark.parametrize("channel", CHANNELS)
 def test_everything_at_random(battle, database_url, channel, seed):
     draw = random.Random(1000 + seed)
     count = draw.choice([2000, 6000, 20000]) if channel == "email" else draw.choice([300, 1000, 3000])
@@ -292,8 +301,8 @@ def test_everything_at_random(battle, database_url, channel, seed):
             rounds=draw.choice([6, 12]), workers=draw.choice([1, 2, 3]), longest=draw.choice([0.5, 1.2]), faults=faults
         )
         doubts, arrived = it.check()
-        if channel == "sms" and not faults:
-            assert len(doubts) <= 50 * sum(it.kills.values())
+        if channel != "email" and not faults:
+            assert len(doubts) <= BATCH_SIZES[channel] * sum(it.kills.values())
         say(it, doubts, arrived)
         it.reconcile()
         assert not it.check()[1]

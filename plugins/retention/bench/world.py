@@ -5,6 +5,7 @@ No address in it reaches anybody: e-mails are at example.com, numbers are the on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, text
@@ -20,8 +21,6 @@ AT = datetime(2026, 6, 1, 2, 0, tzinfo=UTC)
 
 NOON = AT + timedelta(hours=2)
 """When it is decided and sent."""
-
-STEPS = ("email_filled", "email_rendered", "sms")
 
 _SHOP = """name: {zh-CN: 云岫小铺, en: Yunxiu}
 website: https://shop.example.com
@@ -49,6 +48,19 @@ steps:
   - id: sms
     at: day 0, 10:02
     send: {template: bench/text, channels: [sms]}
+  - id: whatsapp
+    at: day 0, 10:03
+    send: {template: bench/text, channels: [whatsapp]}
+  - id: webhook
+    at: day 0, 10:04
+    send: {template: bench/text, channels: [webhook]}
+"""
+
+_WHATSAPP = f"""---
+content_sid: HX{"b" * 32}
+1: {{{{ customer.name | default("friend", true) }}}}
+---
+Hello {{{{ customer.name | default("friend", true) }}}}
 """
 
 _PARAGRAPH = (
@@ -89,7 +101,8 @@ def _template(name: str, hello: str) -> dict[str, str]:
 
 
 def make_version() -> Version:
-    """The journey: one e-mail that a provider can fill, one that has to be rendered for each person, one SMS."""
+    """The journey: one e-mail that a provider can fill, one that has to be rendered for each person, one SMS; and one
+    message each on the channels that no benchmark is about."""
     # One segment in every language: a rate counts segments.
     sms = "Yunxiu: hello {{ customer.name }}, our new tea is here: {{ shop.website }} Reply STOP to opt out"
     return load_version(
@@ -103,6 +116,8 @@ def make_version() -> Version:
             "templates/bench/text/template.yaml": "title: A benchmark\npurpose: marketing\n",
             "templates/bench/text/sms.en.txt": sms,
             "templates/bench/text/sms.zh-CN.txt": sms,
+            "templates/bench/text/whatsapp.zh-CN.txt": _WHATSAPP,
+            "templates/bench/text/webhook.zh-CN.txt": sms,
         }
     )
 
@@ -116,7 +131,7 @@ from generate_series(1, :count) as n
 CONSENTS = """
 insert into consents (customer_id, channel, purpose, is_granted, source, occurred_at, recorded_at)
 select customer_id, channel, 'marketing', true, 'bench', '2024-01-01Z', '2024-01-01Z'
-from customers cross join (values ('email'), ('sms')) as way (channel)
+from customers cross join unnest(cast(:channels as text[])) as way (channel)
 """
 COHORT = """
 insert into cohorts (mode, journey, cohort_at, version_id, status, candidates, created_at)
@@ -132,11 +147,11 @@ NO_RULES = Policy(PolicyFile(caps=ContactCaps(), quiet_hours=QuietHours(sms="non
 """What is measured is the delivery: nobody is capped, nobody waits for the morning."""
 
 
-def populate(engine: Engine, customers: int) -> None:
-    """Customers with a name, both addresses and both consents."""
+def populate(engine: Engine, customers: int, *, channels: Sequence[str] = ("email", "sms")) -> None:
+    """Customers with a name, both addresses and these consents."""
     with engine.begin() as conn:
         conn.execute(text(CUSTOMERS), {"count": customers})
-        conn.execute(text(CONSENTS))
+        conn.execute(text(CONSENTS), {"channels": list(channels)})
     _analyze(engine)
 
 
