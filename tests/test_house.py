@@ -33,6 +33,7 @@ MAY_IMPORT = {
         "delivery",
         "insight",
         "orchestration",
+        "web",
     },
     "plugin": {"errors", "journey", "store", "audience", "delivery", "insight", "orchestration", "web"},
 }
@@ -82,6 +83,21 @@ def test_the_engine_does_not_load_airflow():
     import subprocess
 
     modules = "retention.orchestration.cohort, retention.orchestration.dryrun, retention.cli"
+    code = f"import sys; sys.path.insert(0, 'plugins'); import {modules}; assert 'airflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_public_pages_run_alone():
+    """They face the internet: no Airflow near them, nor what starts it."""
+    import subprocess
+
+    for path in (PACKAGE / "web" / "public").rglob("*.py"):
+        for name in imports_of(path):
+            assert not name.startswith(("airflow", "retention.orchestration", "retention.cli")), (
+                f"{path} imports {name}"
+            )
+            assert not name.startswith(("retention.web.app", "retention.web.auth", "retention.web.views")), path
+    modules = "retention.web.public.app, retention.web.public.pages, retention.cli.serve"
     code = f"import sys; sys.path.insert(0, 'plugins'); import {modules}; assert 'airflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
@@ -248,7 +264,9 @@ def test_every_key_of_a_mapping_a_sync_and_the_quality_policy_is_documented():
         for key in (*target.fields, *([target.free] if target.free else [])):
             assert f"`{key}`" in row, f"{name}.{key} is not in docs/facts.md"
     for key in (*sync_plan.SyncFile.model_fields, *sync_plan.SourceEntry.model_fields):
-        assert re.search(rf"`{key}`|^{key}:", facts, re.M), f"the key {key} of include/sync.yaml is not in docs/facts.md"
+        assert re.search(rf"`{key}`|^{key}:", facts, re.M), (
+            f"the key {key} of include/sync.yaml is not in docs/facts.md"
+        )
     policy = (ROOT / "include" / "quality.yaml").read_text(encoding="utf-8")
     for check in KINDS:
         assert f"  {check}:" in policy, f"{check} is not in include/quality.yaml"
