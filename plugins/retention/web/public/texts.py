@@ -75,7 +75,7 @@ UNSUBSCRIBE: Mapping[str, Mapping[str, str]] = {
         "not_restored_lead": "You were not subscribed before, or it is more than a day ago. To hear from us again, "
         "choose it in your settings.",
         "settings": "Go to your settings",
-        "again": "Unsubscribe from {channels} after all",
+        "again": "Unsubscribe from {channels}",
     },
 }
 
