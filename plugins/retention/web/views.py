@@ -245,7 +245,8 @@ def _say_decision(decision: str, reason: str | None) -> tuple[str, str]:
 
 def _say_outcome(outcome: str, reason: str | None) -> tuple[str, str]:
     meaning = words.OUTCOMES.get(outcome, "")
-    return outcome, f"{meaning}: {words.SKIPS.get(reason, reason)}" if reason else meaning
+    why = {**words.SKIPS, **words.WAITS}.get(reason or "", reason)
+    return outcome, f"{meaning}: {why}" if why else meaning
 
 
 def _list_lines(counts: Mapping[str, int], meanings: Mapping[str, str], whole: int) -> list[Line]:

@@ -17,10 +17,11 @@ SKIPS: Mapping[str, str] = {
     "expired": "too late: the step was past its time",
     "not_needed": "the step's condition (only_if) is not true",
     "suppressed": "the address bounced or complained",
-    "no_consent": "no permission for marketing on any of the channels",
+    "no_consent": "no permission for marketing on any of the channels, or one that the law asks for is missing",
     "no_address": "no usable address",
     "duplicate_address": "another customer of the cohort has the same address",
-    "frequency_cap": "has had a made-up step of this journey today",
+    "outranked": "a journey of higher priority has something for the same person that day",
+    "frequency_cap": "has had enough: a cap of the policy, or a made-up step of this journey today",
     "no_coupon": "no coupon code left",
 }
 """Why somebody is not contacted."""
@@ -40,13 +41,26 @@ OUTCOMES: Mapping[str, str] = {
     "open": "waiting to be handed over",
     "in_doubt": "handed over, but no answer came; not sent again",
     "failed": "could not be handed over, again and again; not sent",
+    "processed": "the provider is at it",
+    "deferred": "the receiver's server asked to try again later",
+    "sent": "on its way",
     "delivered": "arrived",
+    "read": "read",
     "opened": "opened",
     "clicked": "a link was clicked",
+    "machine_opened": "opened by a program (a scanner, a mailbox that looks ahead); not counted in rates",
+    "machine_clicked": "a link was followed by a program; not counted in rates",
     "bounced": "came back",
+    "undelivered": "did not arrive",
+    "dropped": "not even tried: the provider knows the address as bad",
+    "complained": "marked as spam",
+    "unsubscribed": "unsubscribed",
     "replied": "answered",
 }
 """What became of a message."""
+
+WAITS: Mapping[str, str] = {"hours": "until its receivers' hours of contact begin"}
+"""What an open message waits for."""
 
 COUPONS: Mapping[str, str] = {
     "reserved": "set aside",
