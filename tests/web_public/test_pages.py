@@ -350,6 +350,14 @@ def test_everything_means_every_channel(world, letter, web, clock):
     }  # fmt: skip
 
 
+def test_undo_grants_nothing_that_had_ended_before(world, letter, web, clock):
+    u = path_of(letter[1], "u")
+    web.post(u, data={"answer": "channel"})
+    world.consent("wang", "email", False, clock.now - timedelta(hours=1))  # learned since: they had left in the shop
+    assert "没有可以撤销的退订" in web.post(u, data={"answer": "undo"}).text
+    assert ("email", False, "page") in consents(world)
+
+
 def test_undo_ends_after_a_day(world, letter, web, clock):
     u = path_of(letter[1], "u")
     web.post(u, data={"answer": "channel"})
