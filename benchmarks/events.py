@@ -37,6 +37,9 @@ from retention.web.public.app import make_app
 NOW = datetime(2026, 12, 2, tzinfo=UTC)
 AT = int(datetime(2026, 12, 1, 10, tzinfo=UTC).timestamp())
 BATCH = 1000
+AT_ONCE = 4
+"""SendGrid calls from several places at once."""
+
 COLUMNS = ("message_id", "kind", "reason", "provider", "provider_id", "event_key", "link_key", "is_machine", "occurred_at", "recorded_at")  # fmt: skip
 
 WORLD = (
@@ -135,8 +138,14 @@ def take_in(engine: Engine, app, requests: list[tuple[list, bytes]]) -> tuple[fl
     """Seconds for receiving all, and for understanding all."""
 
     async def receive() -> None:
-        for headers, body in requests:
-            assert await post(app, "/events/sendgrid", headers, body) == 204
+        waiting = list(reversed(requests))
+
+        async def caller() -> None:
+            while waiting:
+                headers, body = waiting.pop()
+                assert await post(app, "/events/sendgrid", headers, body) == 204
+
+        await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
 
     began = time.perf_counter()
     asyncio.run(receive())

@@ -108,6 +108,6 @@ def read_word(value: Any) -> str:
 
 def read_id(value: Any) -> int | None:
     """A message's id as a number or its digits."""
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
-        return int(value)
+    if type(value) is str:
+        return int(value) if value.isdecimal() and len(value) < 19 and value.isascii() else None
     return value if type(value) is int and 0 < value < 10**18 else None

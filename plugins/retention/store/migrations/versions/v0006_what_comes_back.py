@@ -44,6 +44,11 @@ def _make_inbox() -> None:
         comment="Verified requests, byte for byte, committed before they are answered and understood afterwards: events in "
         "it, those that were new (fresh), and those kept in odd_events. Bodies hold addresses and texts.",
     )
+    # A quarter of the default's cost, where the server was built with it.
+    op.execute(
+        "do $$ begin alter table inbox alter body set compression lz4;"
+        " exception when feature_not_supported then null; end $$"
+    )
     op.create_index("ix_inbox_waiting", "inbox", ["inbox_id"], postgresql_where=sa.text("interpreted_at is null"))
     op.create_index("ix_inbox_received_at", "inbox", ["received_at"])
     op.create_table(
