@@ -127,6 +127,7 @@ class _Conversion:
             what = f"the tag {show(node.tag)} is not used here."
             self._complain(line, path, what, "Delete the word beginning with !.")
         if isinstance(node, ScalarNode):
+            self._check_letters(node, path, line)
             return self._read_plain(node, path, line) if node.tag == "plain" else node.value
         self.open.add(id(node))
         try:
@@ -144,6 +145,7 @@ class _Conversion:
                 what = "text that begins with { or [ means something else in YAML."
                 self._complain(line, path, what, 'Put the whole value in quotes: "...".')
                 continue
+            self._check_letters(key_node, path, line)
             key = key_node.value
             if key in data:
                 first = self.document.lines[(*path, key)]
@@ -155,6 +157,13 @@ class _Conversion:
                 self._read_plain(key_node, (*path, key), line, is_key=True)
             data[key] = self.convert(value_node, (*path, key))
         return data
+
+    def _check_letters(self, node: ScalarNode, path: Path, line: int) -> None:
+        """Escapes in quotes may spell what no file can hold: half a character."""
+        if re.search("[\ud800-\udfff]", node.value):
+            node.value = re.sub("[\ud800-\udfff]", "\ufffd", node.value)
+            remedy = "Write the character itself, or all of it: \\U0001F381."
+            self._complain(line, path, "there is half a character in this text.", remedy)
 
     def _read_plain(self, node: ScalarNode, path: Path, line: int, *, is_key: bool = False) -> Any:
         word = node.value

@@ -85,10 +85,14 @@ def _join(options: list[str]) -> str:
 def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
     """The model of the block at `path`."""
     found: type[BaseModel] | None = model
+    is_named = False
     for part in path:
-        if isinstance(part, int):
+        # What a mapping holds is found by any name, what a list holds by a number.
+        if isinstance(part, int) or is_named:
+            is_named = False
             continue
         field = found.model_fields.get(part) if found else None
+        is_named = field is not None and getattr(field.annotation, "__origin__", None) is dict
         found = _model_in(field.annotation) if field else None
     return found
 

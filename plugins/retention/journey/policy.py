@@ -21,7 +21,7 @@ from retention.journey.policy_fields import Hours
 from retention.journey.policy_file import Caps, PolicyFile
 from retention.journey.policy_rules import check_policy
 
-__all__ = ["Cap", "Hours", "LAW", "POLICY", "Policy", "Examined", "read_policy", "examine_rules"]
+__all__ = ["LAW", "POLICY", "Cap", "Examined", "Hours", "Policy", "examine_rules", "read_policy"]
 
 POLICY, LAW = "policy.yaml", "law.yaml"
 PREFIX = "include/"

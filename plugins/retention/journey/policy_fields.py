@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from retention.journey import notation
@@ -179,16 +179,15 @@ def parse_country(value: object) -> str:
 def _parse_list(value: object, parse: Any, example: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise refuse(f"{show(value)} is not a list.", f"Write it in brackets: {example}.")
-    found = tuple(parse(item) for item in value)
+    return refuse_twice(tuple(parse(item) for item in value))
+
+
+def refuse_twice(found: tuple[str, ...]) -> tuple[str, ...]:
+    """The list itself, if it names each thing once."""
     for item in found:
         if found.count(item) > 1:
             raise refuse(f"{show(item)} is listed twice.", "Name each once.")
     return found
-
-
-def parse_countries(value: object) -> tuple[str, ...]:
-    """A list of countries, each once."""
-    return _parse_list(value, parse_country, "[CN, US]")
 
 
 def _parse_journey(value: object) -> str:
@@ -235,7 +234,6 @@ def _word(parse: Any, schema: dict, write: Any = None) -> Any:
 
 
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}, "minProperties": 1}
-_CODES = {"type": "array", "items": {"type": "string", "pattern": "^[A-Z]{2}$"}, "uniqueItems": True}
 _IDS = {"type": "array", "items": {"type": "string", "pattern": notation.ID_PATTERN}, "uniqueItems": True}
 _WORDS = {"type": "array", "items": {"enum": list(CHOICES)}, "uniqueItems": True}
 _MOST = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1000}, {"const": "none"}], "examples": [2, "none"]}
@@ -248,7 +246,7 @@ Most = Annotated[int | None, *_word(parse_most, _MOST, lambda most: "none" if mo
 Age = Annotated[int, *_word(parse_age, {"type": "integer", "minimum": 13, "maximum": 21})]
 Period = Annotated[timedelta | None, *_word(parse_period, _PERIOD, write_period)]
 Country = Annotated[str, *_word(parse_country, {"type": "string", "pattern": "^[A-Z]{2}$", "examples": ["US", "CN"]})]
-Countries = Annotated[tuple[str, ...], *_word(parse_countries, _CODES)]
+Countries = Annotated[tuple[Country, ...], AfterValidator(refuse_twice)]
 Journeys = Annotated[tuple[str, ...], *_word(parse_journeys, _IDS)]
 Choices = Annotated[tuple[str, ...], *_word(parse_choices, _WORDS)]
 Wordings = Annotated[dict[str, str], *_word(parse_wordings, _TEXTS)]

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator, WithJsonSchema, create_model
 
-from retention.journey.fields import CHANNELS, Id
+from retention.journey.fields import CHANNELS
 from retention.journey.models import Block
+from retention.journey.notation import ID_PATTERN
 from retention.journey.policy_fields import (
     Age,
     Choices,
@@ -144,8 +145,9 @@ class PolicyFile(Block):
         description="How the channel is chosen before the journey's own order: preference is what the customer chose, response "
         "the channel on which they answered lately. [] is the journey's order alone.",
     )
-    topics: dict[Id, Titles] = Field(
+    topics: dict[str, Titles] = Field(
         default_factory=dict,
+        json_schema_extra={"propertyNames": {"pattern": ID_PATTERN}},
         description="What the preference page offers to choose from, with a title in each language. A journey names its topic.",
     )
     consent_words: ConsentWords = Field(
