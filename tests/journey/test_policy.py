@@ -84,7 +84,7 @@ MISTAKES = {
     "markets: [CN, CN]": 'markets: "CN" is listed twice. Name each once.',
     "markets: CN": 'markets: "CN" is not a list. Write it in brackets: [...].',
     "processed_in: {sms: EU}": 'processed_in.sms: "EU" is not a country. Name each country that you sell to: DE, FR, NL.',
-    "adult_age: 12": "adult_age: 12 is not an age for this. Write a number of years from 13 to 21.",
+    "adult_age: 9": "adult_age: 9 is not an age for this. Write a number of years from 10 to 21.",
     "keep: {outbox: none}": 'keep.outbox: "none" could mean two things here. Kept without an end is spelt forever.',
     "keep: {messages: 13 months}": 'keep.messages: "13 months" is not a duration. Did you mean "403d"? Write days or weeks.',
     "keep: {outbox: 90}": 'keep.outbox: 90 is not a duration. Did you mean "90d"? Write a number and a unit: 90m, 24h, 3d or 2w.',
@@ -269,7 +269,7 @@ def test_the_schema_is_current_and_fits_the_shipped_file() -> None:
 @pytest.mark.parametrize(
     "text",
     ["quiet_hours: {sms: 9-8}", "caps: {all: {day: 0}}", "caps: {all: {hour: 1}}", "choice: [taste]", "markets: [CHN]",
-     "keep: {outbox: none}", "adult_age: 12", "topics: {Offers: {en: x}}", "quiet_hour: {}"],
+     "keep: {outbox: none}", "adult_age: 9", "topics: {Offers: {en: x}}", "quiet_hour: {}"],
 )  # fmt: skip
 def test_the_editor_sees_simple_mistakes_too(text: str) -> None:
     validator = jsonschema.Draft202012Validator(policy_schema())

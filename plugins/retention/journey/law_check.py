@@ -19,7 +19,6 @@ from retention.journey.models import Journey, Step
 from retention.journey.policy import Policy
 from retention.journey.policy_fields import Hours, known_countries
 from retention.journey.shop import Shop, choose_locale
-from retention.journey.template_syntax import read_wording
 from retention.journey.templates import Part, TemplateFolder
 
 Found = Iterator[tuple[str, int, str, str]]
@@ -201,14 +200,15 @@ def _check_ad_mark(case: Case, row: Row) -> Found:
 
 
 def _needs_variable(name: str, what: str) -> Callable[[Case, Row], Found]:
-    """Both bodies of each e-mail have to hold this variable."""
+    """Both bodies of each e-mail have to show this variable; to ask for it in an {% if %} is not enough."""
+    shown = re.compile(rf"\{{\{{-?\s*{re.escape(name)}\b")
 
     def check(case: Case, row: Row) -> Found:
         for folder, channel, locale, part in case.parts(row):
             if channel != "email":
                 continue
             for ending, text in (("html", part.html or ""), ("txt", part.text)):
-                if name not in {found for _, found in read_wording(text, 1).variables}:
+                if not shown.search(text):
                     path = case.file(folder, channel, locale, ending)
                     yield path, 1, what, f"Put {{{{ {name} }}}} into it."
 

@@ -118,10 +118,10 @@ def parse_most(value: object) -> int | None:
 
 
 def parse_age(value: object) -> int:
-    """An age in years, 13 to 21."""
-    if isinstance(value, int) and not isinstance(value, bool) and 13 <= value <= 21:
+    """An age in years, 10 to 21."""
+    if isinstance(value, int) and not isinstance(value, bool) and 10 <= value <= 21:
         return value
-    raise refuse(f"{show(value)} is not an age for this.", "Write a number of years from 13 to 21.")
+    raise refuse(f"{show(value)} is not an age for this.", "Write a number of years from 10 to 21.")
 
 
 def parse_period(value: object) -> timedelta | None:
@@ -243,7 +243,7 @@ _PERIOD = {"type": "string", "pattern": "^[0-9]{1,5}[dw]$|^forever$", "examples"
 Quiet = Annotated[Hours | None, *_word(parse_quiet_hours, _QUIET, write_quiet_hours)]
 OpenHours = Annotated[Hours, *_word(parse_hours, {"type": "string", "pattern": HOURS_PATTERN}, str)]
 Most = Annotated[int | None, *_word(parse_most, _MOST, lambda most: "none" if most is None else most)]
-Age = Annotated[int, *_word(parse_age, {"type": "integer", "minimum": 13, "maximum": 21})]
+Age = Annotated[int, *_word(parse_age, {"type": "integer", "minimum": 10, "maximum": 21})]
 Period = Annotated[timedelta | None, *_word(parse_period, _PERIOD, write_period)]
 Country = Annotated[str, *_word(parse_country, {"type": "string", "pattern": "^[A-Z]{2}$", "examples": ["US", "CN"]})]
 Countries = Annotated[tuple[Country, ...], AfterValidator(refuse_twice)]

@@ -161,6 +161,6 @@ class PolicyFile(Block):
     )
     adult_age: Age = Field(
         default=16,
-        description="Who is known to be younger gets no marketing, for a guardian would have to agree: 13 to 21.",
+        description="Who is known to be younger gets no marketing, for a guardian would have to agree: 10 to 21.",
     )
     keep: Keep = Field(default_factory=Keep, description="How long records are kept.")
