@@ -260,7 +260,7 @@ def test_strangers_learn_nothing(world, letter, web, signer):
     assert len(said) == 1 and everything(world) == before
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_altered_token_is_believed(letter, web, data):
     kind = data.draw(st.sampled_from("ulp"))

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from retention.delivery.events.outcomes import Happened, append_outcomes, make_key
 from retention.journey.fields import CHANNELS
 from retention.store.queries import run
 
@@ -100,7 +101,8 @@ def withdraw(
         conn, "pages/withdraw_consents",
         customer_id=receiver.customer_id, channels=list(channels), source=source, wording=wording, now=now, **people,
     )  # fmt: skip
-    run(conn, "pages/append_unsubscribed", message_id=receiver.message_id, source=source, now=now)
+    key, moment = make_key("unsubscribed"), now.timestamp()
+    append_outcomes(conn, [Happened(receiver.message_id, "unsubscribed", key, moment, reason=source)], now)
 
 
 def restore(conn: Connection, receiver: Receiver, *, wording: str, now: datetime) -> bool:

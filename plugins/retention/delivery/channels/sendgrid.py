@@ -94,8 +94,11 @@ class SendGridProvider(HttpProvider):
             "from": {"email": self._from_email, "name": self._from_name or sheet.sender},
             "subject": subject or " ",
             "content": [{"type": "text/plain", "value": text}],
-            # Our own links end a consent, and our own record knows of it.
-            "tracking_settings": {"subscription_tracking": {"enable": False}},
+            # Our own links end a consent and count clicks, and our own record knows of it.
+            "tracking_settings": {
+                "subscription_tracking": {"enable": False},
+                "click_tracking": {"enable": False, "enable_text": False},
+            },
         }
         if html:
             body["content"].append({"type": "text/html", "value": html})

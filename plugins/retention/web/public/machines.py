@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from threading import Lock
 
-SECONDS = 5
-"""Two different links of one message within so many seconds were not followed by a person."""
-
-_AGENTS = re.compile(
-    r"bot\b|bot/|crawl|spider|slurp|scan|preview|prefetch|fetch|monitor|headless|facebookexternalhit|whatsapp/|imageproxy|mailproxy"
-    r"|^(curl|wget|python|go-http|java|okhttp|libwww|ruby|perl|php|node|axios|httpx)|barracuda|mimecast|proofpoint|safelinks"
-    r"|symantec|trendmicro|fireeye|sophos",
-    re.IGNORECASE,
-)
+from retention.delivery.events.agents import is_machine_agent
+from retention.delivery.events.outcomes import NO_HAND_S
 
 
 def is_machine(method: str, headers: Mapping[str, str]) -> bool:
     """Whether a request for a link says of itself that no person made it."""
     purpose = " ".join(headers.get(name, "") for name in ("purpose", "sec-purpose", "x-purpose", "x-moz")).lower()
     agent = headers.get("user-agent", "")
-    return method == "HEAD" or "prefetch" in purpose or "preview" in purpose or not agent or bool(_AGENTS.search(agent))
+    # A browser always says what it is.
+    return method == "HEAD" or "prefetch" in purpose or "preview" in purpose or not agent or is_machine_agent(agent)
 
 
 class Visits:
@@ -45,4 +38,4 @@ class Visits:
         """Whether one was opened a moment ago."""
         with self._lock:
             seen = self._seen.get(message_id)
-        return seen is not None and timedelta(0) <= now - seen < timedelta(seconds=SECONDS)
+        return seen is not None and timedelta(0) <= now - seen <= NO_HAND_S

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from retention.delivery.events.outcomes import NO_HAND_S
 from retention.delivery.permissions import Receiver, find_receiver
 from retention.delivery.tokens import PREFERENCES, UNSUBSCRIBE, Signer
 from retention.errors import ConfigError, Problem
@@ -29,7 +30,7 @@ from retention.web.public import clicks, preferences, texts, unsubscribe
 from retention.web.public.answers import refuse
 from retention.web.public.asked import Asked, read_asked
 from retention.web.public.front import Front
-from retention.web.public.machines import SECONDS, Visits
+from retention.web.public.machines import Visits
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def routes(engine: Engine, signer: Signer, *, clock: Clock, front: Front | None 
                 return refuse(410)
             if message_id and asked.form is None:
                 visits.note(message_id, now)
-                run(conn, "links/flag_clicks", message_id=message_id, seconds=SECONDS, now=now)
+                run(conn, "links/flag_clicks", message_id=message_id, since=now - NO_HAND_S)
             return _PAGES[kind](asked, conn, receiver, shown, now=now)
 
     return [
