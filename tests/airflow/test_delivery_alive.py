@@ -20,6 +20,7 @@ from retention.orchestration.local_airflow import Airflow
 from retention.orchestration.local_settings import HOST, airflow_environment, metadata_url
 from tests.airflow.front import Front
 from tests.airflow.test_crm_sync_alive import _is_up, wait_for
+from tests.airflow.test_delivery import may_go_live
 from tests.world import SHANGHAI, World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,7 @@ def airflow(database_url, tmp_path, monkeypatch):
         assert old in text
         text = text.replace(old, new)
     path.write_text(text)
+    may_go_live(house / "include")
     monkeypatch.setenv("RETENTION_PUBLIC_URL", "https://hello.example.com")
     monkeypatch.setenv("RETENTION_SIGNING_KEY", "0123456789abcdef0123456789abcdef")
     with socket.socket() as probe:
