@@ -13,7 +13,8 @@ NOW = datetime.now(UTC)
 
 
 def test_what_waits_is_shown_understood_and_understood_anew(engine, world, retention):
-    put(engine, "shop", [seen("e1"), seen("e2", kind="dance"), seen("e3", kind="dance")], at=NOW)
+    told = enumerate(("view", "dance", "dance"))
+    put(engine, "shop", [seen(f"e{n}", kind=kind, occurred_at=NOW.isoformat()) for n, kind in told], at=NOW)
     shown = retention("events")
     assert "1 requests wait since" in shown.stdout and "0 of them failed" in shown.stdout
     done = retention("events", "--interpret")
