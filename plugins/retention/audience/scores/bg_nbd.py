@@ -166,7 +166,11 @@ def purchases_if_alive(by: Purchasing, frequency, age, days) -> np.ndarray:
     r, alpha, a, b = astuple(by)
     if abs(a - 1) < 1e-6:
         a = 1 + 1e-6  # the formula has 0/0 there, and the same limit from both sides
-    x, t, ahead = np.asarray(frequency, float), np.asarray(age, float) / DAYS_A_WEEK, np.asarray(days, float) / DAYS_A_WEEK
+    x, t, ahead = (
+        np.asarray(frequency, float),
+        np.asarray(age, float) / DAYS_A_WEEK,
+        np.asarray(days, float) / DAYS_A_WEEK,
+    )
     c = a + b + x - 1
     c = np.where(np.abs(c) < 1e-9, 1e-9, c)  # a pole of 2F1 against a zero in front of it
     z = ahead / (alpha + t + ahead)

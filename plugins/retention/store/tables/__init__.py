@@ -50,6 +50,13 @@ from retention.store.tables.intake import (
     rejected_rows,
     sync_marks,
 )
+from retention.store.tables.lifetime_value import (
+    customer_values,
+    purchase_models,
+    score_calibrations,
+    spend_models,
+    value_runs,
+)
 from retention.store.tables.links import links
 
 __all__ = [
@@ -69,6 +76,7 @@ __all__ = [
     "customer_history",
     "customer_merge_rows",
     "customer_merges",
+    "customer_values",
     "customers",
     "data_holds",
     "enrollments",
@@ -92,10 +100,14 @@ __all__ = [
     "outcomes",
     "products",
     "provider_accounts",
+    "purchase_models",
     "quality_checks",
     "rejected_rows",
     "replies",
+    "score_calibrations",
+    "spend_models",
     "stops",
     "suppressions",
     "sync_marks",
+    "value_runs",
 ]
