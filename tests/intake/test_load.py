@@ -208,6 +208,27 @@ def test_the_wording_of_a_permission_may_be_told_later(bring, world, when):
     ]
 
 
+@pytest.mark.parametrize("when", ["", "    occurred_at: at\n"])
+def test_choices_come_in_and_the_stricter_side_wins(bring, world, when):
+    mapping = (
+        "mapping: c\nsource: crm\nrows:\n  - into: choices\n    customer_id: id\n    subject: subject\n"
+        "    is_granted: said\n    wording: words\n" + when
+    )
+    head = "id,subject,said,words,at\n"
+    loaded = bring(
+        head + "1,abroad,yes,I agree,2026-01-01\n1,profiling,no,,2026-01-01\n2,topics,yes,,2026-01-01\n", mapping
+    )
+    assert loaded.tables["choices"] == Counts(new=2) and loaded.rows_rejected == 1
+    world.add(
+        "choices", customer_id="1", subject="abroad", is_granted=False, source="page", occurred_at=NOW, recorded_at=NOW
+    )  # fmt: skip
+    later = NOW + timedelta(days=1)
+    assert bring(head + "1,abroad,yes,I agree,2026-01-01\n", mapping, at=later).tables["choices"] == Counts(same=1)
+    assert world.rows("select subject, is_granted, wording from choices order by choice_id") == [
+        ("abroad", True, "I agree"), ("profiling", False, None), ("abroad", False, None),
+    ]  # fmt: skip
+
+
 def test_a_state_of_an_order_without_a_time_is_news_only_once(bring, engine, world):
     mapping = "mapping: s\nsource: shop\nrows:\n  - {into: order_status, order_id: id, status: status}\n"
     assert bring("id,status\n1,placed\n2,paid\n", mapping).tables["order_status"] == Counts(new=1, same=1)

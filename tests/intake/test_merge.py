@@ -289,6 +289,35 @@ def test_a_new_grant_after_the_merge_counts(world):
     assert world.count("consents", customer_id="a", channel="email") == 2
 
 
+def test_the_stricter_choice_wins(world):
+    world.customer("a")
+    world.customer("b")
+    said = [("a", "abroad", True, 1), ("b", "abroad", False, 0), ("b", "profiling", False, 0), ("a", "topic:tips", False, 2),
+            ("b", "topic:tips", True, 3), ("b", "topic:news", True, 0)]  # fmt: skip
+    for customer_id, subject, is_granted, hours in said:
+        at = AT - DAY + hours * HOUR
+        world.add(
+            "choices", customer_id=customer_id, subject=subject, is_granted=is_granted, source="page", occurred_at=at,
+            recorded_at=at,
+        )  # fmt: skip
+    with world.engine.begin() as conn:
+        before = snapshot(conn)
+    merge_(world)
+    with world.engine.begin() as conn:
+        look_as_of(conn, NOON)
+        latest_of = (
+            "select distinct on (subject) customer_id, subject, is_granted from as_of.choices"
+            " order by subject, occurred_at desc"
+        )
+        found = conn.execute(text(latest_of)).all()
+    assert set(map(tuple, found)) == {
+        ("a", "abroad", False), ("a", "profiling", False), ("a", "topic:news", True), ("a", "topic:tips", False),
+    }  # fmt: skip
+    undo(world)
+    with world.engine.begin() as conn:
+        assert snapshot(conn) == before
+
+
 # --- journeys under way ----------------------------------------------------------------------------------------------
 
 
@@ -545,7 +574,7 @@ def test_what_came_for_the_merged_id_later_goes_back(world):
         for _ in range(2):
             merge.note_rekeyed(conn, "orders", {"c": ["9" * 30], "nobody": ["o9"]})
         merge.note_rekeyed(conn, "events", {})
-        with pytest.raises(ValueError, match="customers: rows of orders, events, consents"):
+        with pytest.raises(ValueError, match="customers: rows of orders, events, consents, choices"):
             merge.note_rekeyed(conn, "customers", {"c": ["c"]})
         # The order is corrected meanwhile: its earlier state is the same order's.
         conn.execute(text("update orders set amount = 1, currency = 'CNY', recorded_at = :at"), {"at": NOON + 3 * HOUR})

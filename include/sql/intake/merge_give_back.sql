@@ -1,4 +1,4 @@
--- Undo merge_rekey and merge_tighten_consents: what a merge gave to the kept customer goes back, where it is still the
+-- Undo merge_rekey, merge_tighten_consents and merge_tighten_choices: what a merge gave to the kept customer goes back, where it is still the
 -- kept customer's; what it added goes. Returns table_name, rows.
 with remembered as materialized (
     select table_name, row_key,
@@ -38,6 +38,15 @@ gone_consents as (
     delete from consents
     where consent_id in (select added_id from remembered where table_name = 'consents')
 ),
+back_choices as (
+    update choices set customer_id = :merged_id
+    where customer_id = :kept_id and choice_id in (select row_id from remembered where table_name = 'choices')
+    returning choice_id
+),
+gone_choices as (
+    delete from choices
+    where choice_id in (select added_id from remembered where table_name = 'choices')
+),
 back_coupons as (
     -- Those of the journeys that go back, too, although they were drawn since.
     update coupons set customer_id = :merged_id
@@ -76,6 +85,8 @@ back (table_name) as (
     select 'events' from back_events
     union all
     select 'consents' from back_consents
+    union all
+    select 'choices' from back_choices
     union all
     select 'coupons' from back_coupons
     union all

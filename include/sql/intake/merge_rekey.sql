@@ -16,6 +16,10 @@ moved_consents as (
     update consents set customer_id = :kept_id where customer_id = :merged_id
     returning consent_id
 ),
+moved_choices as (
+    update choices set customer_id = :kept_id where customer_id = :merged_id
+    returning choice_id
+),
 moved_coupons as (
     update coupons set customer_id = :kept_id where customer_id = :merged_id
     returning coupon_id
@@ -48,6 +52,8 @@ moved (table_name, row_key) as (
     select 'events', event_id::text from moved_events
     union all
     select 'consents', consent_id::text from moved_consents
+    union all
+    select 'choices', choice_id::text from moved_choices
     union all
     select 'coupons', coupon_id::text from moved_coupons
     union all

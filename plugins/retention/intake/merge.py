@@ -20,7 +20,7 @@ from retention.store.queries import run
 from retention.store.staging import LOAD_LOCK
 from retention.store.tables import customer_merges, customers, enrollments
 
-NOTED_TABLES = ("orders", "events", "consents")
+NOTED_TABLES = ("orders", "events", "consents", "choices")
 """The tables whose incoming rows name a customer, and come back when a merge is undone."""
 
 PLAIN = ("name", "email", "phone", "locale", "timezone", "country")
@@ -197,6 +197,7 @@ def _merge(conn: Connection, kept_id: str, merged_id: str, *, reason: str, actor
         conn, "intake/merge_begin", actor=actor, reason=reason, filled=json.dumps(filled), now=now, **about
     ).scalar_one()
     tightened = run(conn, "intake/merge_tighten_consents", merge_id=merge_id, now=now, **about).all()
+    run(conn, "intake/merge_tighten_choices", merge_id=merge_id, now=now, **about)
     rows = {table: count for table, count in run(conn, "intake/merge_rekey", merge_id=merge_id, **about)}
     if filled:
         # A filled column is worked out, or a source's own word, as it was for the other.

@@ -120,6 +120,7 @@ _PICK = {
     "products": "intake/pick_products",
     "events": "intake/pick_events",
     "consents": "intake/pick_consents",
+    "choices": "intake/pick_choices",
     "suppressions": "intake/pick_suppressions",
 }
 _TAKE = {
@@ -130,6 +131,7 @@ _TAKE = {
     "products": "intake/take_products",
     "events": "intake/take_events",
     "consents": "intake/take_consents",
+    "choices": "intake/take_choices",
     "suppressions": "intake/take_suppressions",
 }
 _CONFLICTS = {
@@ -143,11 +145,13 @@ _REKEY = {
     "orders": "intake/rekey_orders",
     "events": "intake/rekey_events",
     "consents": "intake/rekey_consents",
+    "choices": "intake/rekey_choices",
 }
 _REKEYED = {
     "orders": "intake/rekeyed_orders",
     "events": "intake/rekeyed_events",
     "consents": "intake/rekeyed_consents",
+    "choices": "intake/rekeyed_choices",
 }
 _SWEEP = {"customers": "intake/sweep_customers", "orders": "intake/sweep_orders"}
 

@@ -122,6 +122,17 @@ TARGETS: dict[str, Target] = {
         },
         is_state=True,
     ),
+    "choices": Target(
+        key=("customer_id", "subject", "occurred_at"),
+        fields={
+            "customer_id": _required("id"),
+            "subject": _required("choice", "abroad", "profiling"),
+            "is_granted": _required("boolean"),
+            "wording": Field("text"),
+            "occurred_at": _MOMENT,
+        },
+        is_state=True,
+    ),
     "suppressions": Target(
         key=("channel", "address", "occurred_at"),
         fields={
