@@ -338,6 +338,13 @@ def test_without_the_table_nothing_goes_live_and_stored_versions_stay_readable()
     assert load_version(content).journey.live
 
 
+def test_a_stopped_journey_is_heard_whatever_the_law_says() -> None:
+    stopped = replace(JOURNEY, "status: active", "status: stopped")
+    workspace = load(lawful(NO_STOP, stopped))
+    assert workspace.problems == [] and len(workspace.notes) == 1
+    assert workspace.versions["birthday_care"].journey.status == "stopped"
+
+
 def test_a_policy_that_cannot_be_read_keeps_journeys_from_going_live() -> None:
     workspace = load(lawful(replace(POLICY, "adult_age: 16", "adult_age: old")))
     assert [problem.path for problem in workspace.broken["birthday_care"]] == ["include/policy.yaml"]

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,6 +22,7 @@ from retention.journey.models import Journey
 from retention.journey.notation import did_you_mean, list_options, show
 from retention.journey.policy import Examined, examine_rules
 from retention.journey.rules import NumberedSteps, check_journey, check_templates, find_coupon_mistakes
+from retention.journey.salvage import salvage
 from retention.journey.shop import Shop, read_shop
 from retention.journey.templates import Template, TemplateFolder, read_templates
 
@@ -101,8 +101,9 @@ def _load(files: Files, prefix: str, rules: Examined | None) -> Workspace:
         journey_id = name.removesuffix(".yaml")
         version, mistakes = _read_journey(path, journey_id, around)
         unlawful = _hold_against_the_law(version, path, around) if version else []
-        if version and version.journey.live:
-            version, mistakes = (None, unlawful) if unlawful else (version, [])
+        # A stopped journey sends nothing, and its stop has to be heard.
+        if unlawful and version.journey.live and version.journey.status != "stopped":
+            version, mistakes = None, unlawful
         else:
             workspace.notes += unlawful
         problems.update(mistakes)
@@ -161,7 +162,7 @@ def _read_journey(path: str, journey_id: str, around: _Surroundings) -> tuple[Ve
         journey = Journey.model_validate(document.data, context={"known": around.known})
     except ValidationError as error:
         explain_errors(document, Journey, error)
-        draft, steps, failed = _salvage(document, error)
+        draft, steps, failed = salvage(document, error)
     else:
         draft, steps, failed = journey, list(enumerate(journey.steps)), set()
         _check_id(document, journey, journey_id, around)
@@ -188,12 +189,10 @@ def _check_id(document: Document, journey: Journey, journey_id: str, around: _Su
 
 def _check_topic(document: Document, journey: Journey, around: _Surroundings) -> None:
     policy = around.rules.policy if around.rules else None
-    if policy is None or journey.topic is None or journey.topic in policy.topics:
-        return
-    near = did_you_mean(journey.topic, policy.topics)
-    remedy = near or "Topics stand in include/policy.yaml."
-    listed = list_options("Topics", policy.topics)
-    document.complain(("topic",), f"topic: unknown topic {show(journey.topic)}.", f"{remedy} {listed}")
+    if policy and journey.topic and journey.topic not in policy.topics:
+        near = did_you_mean(journey.topic, policy.topics) or "Topics stand in include/policy.yaml."
+        remedy = f"{near} {list_options('Topics', policy.topics)}"
+        document.complain(("topic",), f"topic: unknown topic {show(journey.topic)}.", remedy)
 
 
 def _hold_against_the_law(version: Version, path: str, around: _Surroundings) -> list[Problem]:
@@ -213,32 +212,6 @@ def _hold_against_the_law(version: Version, path: str, around: _Surroundings) ->
         prefix=around.prefix,
     )
     return check_law(case)
-
-
-_STAND_INS: dict[str, Any] = {
-    "journey": "x",
-    "title": "x",
-    "schedule": "0 0 * * *",
-    "starts_on": "2026-01-01",
-    "audience": "x",
-}
-
-
-def _salvage(document: Document, error: ValidationError) -> tuple[Journey | None, NumberedSteps, set[str]]:
-    """The journey made of what is right, to find further mistakes in it; and the keys that are not right."""
-    places = [tuple(e["loc"]) for e in error.errors(include_url=False, include_input=False)]
-    failed = {str(place[0]) for place in places}
-    bad_steps = {place[1] for place in places if place[0] == "steps" and len(place) > 1}
-    raw_steps = document.data.get("steps")
-    raw_steps = raw_steps if isinstance(raw_steps, list) else []
-    good = [(index, raw) for index, raw in enumerate(raw_steps) if index not in bad_steps]
-    data = {key: value for key, value in document.data.items() if key not in failed and key != "steps"}
-    data |= {key: value for key, value in _STAND_INS.items() if key in failed}
-    try:
-        draft = Journey.model_validate({**data, "steps": [raw for _, raw in good]})
-    except ValidationError:
-        return None, [], failed
-    return draft, [(index, step) for (index, _), step in zip(good, draft.steps, strict=True)], failed
 
 
 def _check_rules(
