@@ -240,6 +240,18 @@ def test_a_bad_event_never_costs_its_batch(engine, world):
     ]
 
 
+def test_an_event_that_breaks_the_reader_is_odd_and_the_others_go_on(engine, world, monkeypatch):
+    from retention.delivery.events import sendgrid
+
+    def judge(agent):
+        raise ValueError
+
+    monkeypatch.setattr(sendgrid, "is_machine_agent", judge)
+    sent = send(world, "a")
+    done = take(engine, "sendgrid", [event("open", sent["a"]), event("delivered", sent["a"])])
+    assert (done.fresh, done.odd, done.failed) == (1, 1, 0) and odd(world) == [("sendgrid", "open", "not_understood")]
+
+
 @pytest.mark.parametrize(
     "end", [b"", b",", b"]]", b'{"event": "deliv', b'{"event": tru', b"\xff\xfe", b'{"a": "\\ud800"}, {"b": 1', b"\x00"]
 )
@@ -458,6 +470,17 @@ def test_stop_and_start_again_and_again_in_any_order(engine, world, turned):
         take(engine, "twilio_message", inbound(f"SM{n}", word, "+8613800000001"), at=NOW + timedelta(hours=n))
     lifted = [is_suppressed for _, _, is_suppressed, _ in suppressions(world)]
     assert lifted == [True, False] * 3
+    assert consent(world, "a", "sms") is True
+
+
+def test_a_start_takes_back_what_only_twilio_knew_of_also_if_that_is_heard_of_later(engine, world):
+    """21610: they wrote STOP before we listened."""
+    world.customer("a", phone="+8613800000001")
+    sent = send(world, "a", channel="sms")
+    take(engine, "twilio_message", inbound("SM2", "START", "+8613800000001"), at=NOW + timedelta(hours=1))
+    body = status("SM1", "failed", "+8613800000001", ErrorCode="21610")
+    take(engine, "twilio_status", body, sent["a"], at=NOW)
+    assert [row[2:] for row in suppressions(world)] == [(True, "opted_out"), (False, "start")]
     assert consent(world, "a", "sms") is True
 
 

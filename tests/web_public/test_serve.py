@@ -77,14 +77,23 @@ def batch(message_id, size, begin=0):
     return body, as_sendgrid(body, now)
 
 
-# Interprets nothing, so that what was only stored is what is left.
-IDLE = CODE.replace("; main()", """
-import asyncio
-from retention.web.public.mailroom import Mailroom
+# Interprets nothing, so that what was only stored is what is left; and stores slowly, so that an answer that does not wait
+# for it comes too soon.
+IDLE = """
+import sys; sys.path.insert(0, 'plugins')
+import asyncio, time
+from retention.cli import main
+from retention.web.public import mailroom
 async def idle(self):
     await asyncio.Event().wait()
-Mailroom.interpret_for_ever = idle
-main()""").replace("; from", "\nfrom")  # fmt: skip
+mailroom.Mailroom.interpret_for_ever = idle
+store = mailroom.store_arrivals
+def store_slowly(*given):
+    time.sleep(0.5)
+    store(*given)
+mailroom.store_arrivals = store_slowly
+main()
+"""
 
 
 def test_killed_after_the_answer_nothing_is_lost(engine, world, database_url, tmp_path):
