@@ -1,5 +1,5 @@
-"""Holds no DAG. Raises all mistakes in journeys, templates, audiences, mappings and include/sync.yaml: Airflow's banner shows
-them.
+"""Holds no DAG. Raises all mistakes in journeys, templates, audiences, the rules of contact, the law, mappings and
+include/sync.yaml: Airflow's banner shows them.
 
 Airflow reads only files that speak of airflow and dag; an error here leaves the DAGs of other files alone.
 """

@@ -111,3 +111,9 @@ def test_mistakes_at_the_command_line(retention, arguments, text):
 def test_check_reads_the_mappings_too(retention):
     assert (ROOT / "include" / "mappings").is_dir()
     assert retention("check").returncode == 0
+
+
+def test_check_says_what_going_live_will_ask_for(retention):
+    said = retention("check").stdout
+    assert "\nBefore live: true:\ninclude/policy.yaml:" in said and "law.yaml: cn_abroad" in said
+    assert json.loads(retention("check", "--json").stdout)["notes"][0]["path"] == "include/policy.yaml"

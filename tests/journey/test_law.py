@@ -308,6 +308,23 @@ def test_a_signature_that_is_not_the_name_has_to_be_said() -> None:
     assert "who sends it, 青禾 (" in problems[0].what
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            replace(SHOP, "sms_signature:\n  zh-CN: 青禾生活\n  en: Qinghe Home", "sms_signature: 青禾生活"),
+            'include/shop.yaml:10: sms_signature: "青禾生活" is not a name for each language. Write {zh-CN: ..., en: ...}.',
+        ),
+        (
+            replace(SHOP, "postal_address:", "postal_adress:"),
+            'include/shop.yaml:7: unknown key "postal_adress". Did you mean "postal_address"?',
+        ),
+    ],
+)
+def test_mistakes_of_the_shops_new_keys(change: Change, told: str) -> None:
+    assert [str(problem) for problem in load(lawful(change, live=False)).problems] == [told]
+
+
 def test_words_are_words_and_not_parts_of_others() -> None:
     write = replace(GREETING + "sms.en.txt", "Reply STOP to end", "We never stopped, so visit BUSSTOPS")
     assert load(lawful(write, markets="[US]")).problems

@@ -21,6 +21,7 @@ from retention.journey.policy import Cap, Policy, examine_rules, read_policy
 from retention.journey.policy_fields import DAY, Hours
 from retention.journey.policy_file import PolicyFile
 from retention.journey.schema import POLICY_FILE_NAME, policy_schema, write_policy_schema
+from retention.orchestration.desk import lay_out
 from tests.journey.test_robustness import EXAMPLES, SNIPPETS, edits, mutate, trees
 
 INCLUDE = Path(__file__).resolve().parents[2] / "include"
@@ -140,6 +141,15 @@ def test_what_is_wrong_is_a_problem_of_the_workspace_and_leaves_journeys_that_ar
     workspace = load(with_policy("caps: {all: {day: 0}}\n"))
     assert [p.path for p in workspace.problems] == ["include/policy.yaml"]
     assert "birthday_care" in workspace.versions
+
+
+def test_airflows_banner_shows_it(tmp_path: Path) -> None:
+    for name, text in with_policy("caps: {all: {day: 0}}\n").items():
+        place = tmp_path / "include" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    sheets, problems = lay_out(tmp_path / "include")
+    assert [problem.path for problem in problems] == ["include/policy.yaml"] and set(sheets) == {"birthday_care"}
 
 
 # What plans are answered

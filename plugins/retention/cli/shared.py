@@ -40,7 +40,7 @@ def include_folder() -> Path:
 
 
 def find_problems() -> list[Problem]:
-    """Every mistake in journeys, mappings, the sync and the limits of quality; with a database at hand also steps that
+    """Every mistake in journeys, the rules of contact, mappings, the sync and the limits of quality; with a database at hand also steps that
     people in flight would miss."""
     from retention.intake import quality_policy, sync_plan
     from retention.orchestration.desk import lay_out
