@@ -3,7 +3,7 @@ PYTHON ?=
 # Extra arguments for pytest: make test ARGS="tests/store -x"
 ARGS ?=
 
-.PHONY: help install run test soak bench bench-load check lock reset clean
+.PHONY: help install run test soak bench bench-events bench-load check lock reset clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -29,6 +29,9 @@ bench: .venv/.installed  ## what deliveries cost: a million e-mails beside the t
 
 bench-load: .venv/.installed  ## how long loads take beside a bare COPY of the same files (three minutes, 5 GB of disk)
 	@.venv/bin/python benchmarks/load.py $(ARGS)
+
+bench-events: .venv/.installed  ## what comes back, beside COPY, on one core (a minute)
+	@.venv/bin/python benchmarks/events.py $(ARGS)
 
 check: .venv/.installed  ## read all journeys, templates, audiences and mappings; print every mistake
 	@.venv/bin/retention check

@@ -592,3 +592,26 @@ def test_killed_in_the_middle_of_a_turn_nothing_of_it_is_there(engine, world, mo
     )
     monkeypatch.undo()
     assert interpret(engine, NOW).fresh == 1 and world.count("suppressions") == 1
+
+
+def test_what_is_too_large_for_postgres_holds_up_nobody(engine, world):
+    """The driver counts it among the troubles that pass."""
+    with engine.begin() as conn:
+        conn.execute(
+            text(
+                "create function too_large() returns trigger language plpgsql as"
+                " $$ begin raise exception using errcode = '54000'; end $$"
+            )
+        )
+        conn.execute(
+            text(
+                "create trigger too_large before insert on events for each row when (new.kind = 'cart')"
+                " execute function too_large()"
+            )
+        )
+    put(engine, "shop", [seen("e1")])
+    put(engine, "shop", [seen("e2", kind="cart", data={})])
+    put(engine, "shop", [seen("e3")])
+    done = interpret(engine, NOW)
+    assert (done.requests, done.failed, done.fresh) == (2, 1, 2)
+    assert world.rows("select error from inbox where interpreted_at is null") == [("OperationalError 54000",)]

@@ -55,7 +55,7 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=500,
+        limit_concurrency=200,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=10,
     )

@@ -83,10 +83,11 @@ def _take_turn(engine: Engine, now: datetime) -> Interpreted | None:
             with engine.begin() as conn:
                 claimed = list(run(conn, "events/claim_arrivals", most=MOST_REQUESTS, bytes=MOST_BYTES, now=now))
                 return _interpret(conn, claimed, now) if claimed else None
-        except (OperationalError, InterfaceError):  # no connection, or two that waited for each other
-            if attempt == _TRIES:
-                raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not hold up the others
+        except Exception as error:
+            if _may_pass(error):
+                if attempt == _TRIES:
+                    raise
+                continue
             log.warning("a turn of %d requests failed (%s): one by one", len(claimed), _name(error))
             break
     return _go_one_by_one(engine, [row.inbox_id for row in claimed], now)
@@ -99,9 +100,9 @@ def _go_one_by_one(engine: Engine, inbox_ids: list[int], now: datetime) -> Inter
             with engine.begin() as conn:
                 claimed = list(run(conn, "events/claim_arrival", inbox_id=inbox_id))
                 done = _interpret(conn, claimed, now)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
+            if _may_pass(error):
+                raise
             log.error("request %d can't be understood (%s): it is kept and tried again", inbox_id, _name(error))
             with engine.begin() as conn:
                 run(conn, "events/note_failure", inbox_id=inbox_id, error=_name(error), now=now)
@@ -203,6 +204,12 @@ def _append_odd(conn: Connection, gathered: Gathered, now: datetime) -> list[Eff
     )
     new = {(source, key) for source, key in found}
     return [effect for which, effect in gathered.odd_effects.items() if which in new]
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is not about a request: no connection, two that waited for each other. Class 54 is: something too large."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    return isinstance(error, (OperationalError, InterfaceError)) and not state.startswith("54")
 
 
 def _name(error: Exception) -> str:

@@ -23,8 +23,8 @@ from retention.delivery.events.sources import SETTINGS, Sources
 from retention.delivery.tokens import STATUS, Signer
 from retention.web.public.mailroom import Mailroom
 
-MAX_BODY_BYTES = 8_000_000
-"""A thousand of SendGrid's events are about 0.6 MB."""
+MAX_BODY_BYTES = 2_000_000
+"""A thousand of SendGrid's events are about 0.6 MB, and it sends no more than that at once. Strangers' bodies are read, too."""
 
 MAX_BODY_S = 30.0
 """How long a body may take to arrive."""
@@ -104,7 +104,7 @@ class Receiver:
         if body is None:
             log.warning("a request to %s is larger than %d bytes", where, MAX_BODY_BYTES)
             return _say(413, "too large")
-        # Half a millisecond of arithmetic, and up to 8 MB to go through: not on the loop.
+        # Half a millisecond of arithmetic, and up to 2 MB to go through: not on the loop.
         arrival = await run_in_threadpool(check, request, body)
         if arrival is None:
             log.warning("a request to %s has no signature that is right, or an old one", where)
