@@ -85,64 +85,71 @@ def odd(world):
 # --- SendGrid -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("word", "more", "kind", "reason"),
-    [
-        ("processed", {}, "processed", None),
-        ("deferred", {"attempt": "5", "response": "400 try again a@example.com"}, "deferred", "attempt 5"),
-        ("delivered", {"response": "250 OK"}, "delivered", None),
-        ("open", {}, "opened", None),
-        ("click", {"url": "https://shop.example.com/x?who=a"}, "clicked", None),
-        ("bounce", {"type": "bounce", "status": "5.1.1", "reason": "550 <a@example.com>"}, "bounced", "hard 5.1.1"),
-        ("bounce", {"type": "blocked", "status": "5.7.1"}, "bounced", "blocked 5.7.1"),
-        ("dropped", {"reason": "Bounced Address"}, "dropped", "bounced_address"),
-        ("dropped", {"reason": "Something new about a@example.com"}, "dropped", "refused"),
-        ("spamreport", {}, "complained", None),
-        ("unsubscribe", {}, "unsubscribed", None),
-        ("group_unsubscribe", {"asm_group_id": 1}, "unsubscribed", "group"),
-        ("group_resubscribe", {"asm_group_id": 1}, "resubscribed", None),
-        ("Teleported!", {}, "other", "teleported"),
-    ],
-)
-def test_sendgrids_words(engine, world, word, more, kind, reason):
-    sent = send(world, "a")
-    done = take(engine, "sendgrid", [event(word, sent["a"], **more)])
-    assert (done.requests, done.events, done.fresh, done.odd, done.failed) == (1, 1, 1, 0, 0)
-    assert outcomes(world) == [(kind, reason)]
-    assert world.rows("select occurred_at, recorded_at, provider, provider_id from outcomes") == [
+WORDS = [
+    ("processed", {}, "processed", None),
+    ("deferred", {"attempt": "5", "response": "400 try again a@example.com"}, "deferred", "attempt 5"),
+    ("delivered", {"response": "250 OK"}, "delivered", None),
+    ("open", {}, "opened", None),
+    ("click", {"url": "https://shop.example.com/x?who=a"}, "clicked", None),
+    ("bounce", {"type": "bounce", "status": "5.1.1", "reason": "550 <a@example.com>"}, "bounced", "hard 5.1.1"),
+    ("bounce", {"type": "blocked", "status": "5.7.1"}, "bounced", "blocked 5.7.1"),
+    ("dropped", {"reason": "Bounced Address"}, "dropped", "bounced_address"),
+    ("dropped", {"reason": "Something new about a@example.com"}, "dropped", "refused"),
+    ("spamreport", {}, "complained", None),
+    ("unsubscribe", {}, "unsubscribed", None),
+    ("group_unsubscribe", {"asm_group_id": 1}, "unsubscribed", "group"),
+    ("group_resubscribe", {"asm_group_id": 1}, "resubscribed", None),
+    ("Teleported!", {}, "other", "teleported"),
+]
+
+
+def test_sendgrids_words(engine, world):
+    sent = send(world, *[f"c{n:02}" for n in range(len(WORDS))])
+    told = [
+        event(word, sent[f"c{n:02}"], email=f"c{n:02}@example.com", **more) for n, (word, more, *_) in enumerate(WORDS)
+    ]
+    done = take(engine, "sendgrid", told)
+    assert (done.requests, done.events, done.fresh, done.odd, done.failed) == (1, len(WORDS), len(WORDS), 0, 0)
+    found = world.rows("select kind, reason from outcomes order by message_id")
+    assert found == [(kind, reason) for *_, kind, reason in WORDS]
+    assert world.rows("select distinct occurred_at, recorded_at, provider, provider_id from outcomes") == [
         (AT, NOW, "sendgrid", "LRzXl_NHStOGhQ4kofSm_A")
     ]
 
 
-@pytest.mark.parametrize(
-    ("word", "more", "suppressed", "is_consented"),
-    [
-        ("bounce", {"type": "bounce", "status": "5.1.1"}, "bounced", True),
-        ("bounce", {"type": "bounce", "status": "5.0.0", "bounce_classification": "Invalid Address"}, "bounced", True),
-        ("bounce", {"type": "bounce", "status": "5.7.1", "bounce_classification": "Reputation"}, None, True),
-        ("bounce", {"type": "bounce", "status": "4.2.2"}, None, True),
-        ("bounce", {"type": "blocked", "status": "5.1.1"}, None, True),
-        ("bounce", {"type": "expired"}, None, True),
-        ("bounce", {}, None, True),
-        ("deferred", {}, None, True),
-        ("dropped", {"reason": "Bounced Address"}, "bounced", True),
-        ("dropped", {"reason": "Spam Reporting Address"}, "complained", False),
-        ("dropped", {"reason": "Unsubscribed Address"}, None, False),
-        ("dropped", {"reason": "Spam Content (if spam checker app enabled)"}, None, True),
-        ("spamreport", {}, "complained", False),
-        ("unsubscribe", {}, None, False),
-        ("group_unsubscribe", {}, None, False),
-        ("delivered", {}, None, True),
-    ],
-)
-def test_what_ends_by_sendgrids_events(engine, world, word, more, suppressed, is_consented):
-    sent = send(world, "a")
-    take(engine, "sendgrid", [event(word, sent["a"], **more)])
-    take(engine, "sendgrid", [event(word, sent["a"], **more)])
-    assert suppressions(world) == ([("email", "a@example.com", True, suppressed)] if suppressed else [])
-    assert consent(world, "a", "email") is is_consented
-    assert consent(world, "a", "sms") is True
-    assert world.count("consents", source="provider") == (not is_consented)
+ENDS = [
+    ("bounce", {"type": "bounce", "status": "5.1.1"}, "bounced", True),
+    ("bounce", {"type": "bounce", "status": "5.0.0", "bounce_classification": "Invalid Address"}, "bounced", True),
+    ("bounce", {"type": "bounce", "status": "5.7.1", "bounce_classification": "Reputation"}, None, True),
+    ("bounce", {"type": "bounce", "status": "4.2.2"}, None, True),
+    ("bounce", {"type": "blocked", "status": "5.1.1"}, None, True),
+    ("bounce", {"type": "expired"}, None, True),
+    ("bounce", {}, None, True),
+    ("deferred", {}, None, True),
+    ("dropped", {"reason": "Bounced Address"}, "bounced", True),
+    ("dropped", {"reason": "Spam Reporting Address"}, "complained", False),
+    ("dropped", {"reason": "Unsubscribed Address"}, None, False),
+    ("dropped", {"reason": "Spam Content (if spam checker app enabled)"}, None, True),
+    ("spamreport", {}, "complained", False),
+    ("unsubscribe", {}, None, False),
+    ("group_unsubscribe", {}, None, False),
+    ("delivered", {}, None, True),
+]
+
+
+def test_what_ends_by_sendgrids_events(engine, world):
+    sent = send(world, *[f"c{n:02}" for n in range(len(ENDS))])
+    told = [
+        event(word, sent[f"c{n:02}"], email=f"c{n:02}@example.com", **more) for n, (word, more, *_) in enumerate(ENDS)
+    ]
+    for _ in range(2):
+        take(engine, "sendgrid", told)
+    gone = {f"c{n:02}@example.com": why for n, (*_, why, _) in enumerate(ENDS) if why}
+    assert sorted(suppressions(world)) == sorted(("email", address, True, why) for address, why in gone.items())
+    left = {n: consent(world, f"c{n:02}", "email") for n in range(len(ENDS))}
+    assert left == {n: is_consented for n, (*_, is_consented) in enumerate(ENDS)}
+    assert world.count("consents", source="provider") == list(left.values()).count(False)
+    assert all(consent(world, f"c{n:02}", "sms") for n in left)
 
 
 def test_a_shared_mailbox_ends_for_all_who_share_it(engine, world):
@@ -267,12 +274,15 @@ def test_of_a_body_cut_off_the_beginning_is_read(engine, world, end):
     assert ("sendgrid", None, "not_json") in odd(world)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"nonsense", b"[" * 5000, b'"\\u0000"', b"\x1f\x8b\x08", b"{}"])
-def test_no_body_is_too_strange(engine, world, body):
-    for source in ("sendgrid", "twilio_status", "twilio_message", "shop"):
-        put(engine, source, body, 1)
+STRANGE = [b"", b"[]", b"null", b"nonsense", b"[" * 5000, b'"\\u0000"', b"\x1f\x8b\x08", b"{}"]
+
+
+def test_no_body_is_too_strange(engine, world):
+    for body in STRANGE:
+        for source in ("sendgrid", "twilio_status", "twilio_message", "shop"):
+            put(engine, source, body, 1)
     done = interpret(engine, NOW)
-    assert done.requests == 4 and done.failed == 0 and done.fresh == 0
+    assert done.requests == 4 * len(STRANGE) and done.failed == 0 and done.fresh == 0
     assert interpret(engine, NOW).requests == 0
 
 
@@ -336,33 +346,37 @@ def test_repeated_reordered_late_and_half_broken_nothing_is_lost_and_nothing_dou
 # --- Twilio -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("word", "code", "kind", "reason", "suppressed"),
-    [
-        ("queued", None, "processed", None, None),
-        ("sent", None, "sent", None, None),
-        ("delivered", None, "delivered", None, None),
-        ("read", None, "read", None, None),
-        ("undelivered", "30003", "undelivered", "unreachable 30003", None),
-        ("undelivered", "30006", "undelivered", "landline 30006", None),
-        ("undelivered", "30005", "undelivered", "invalid 30005", "invalid"),
-        ("undelivered", "30007", "undelivered", "filtered 30007", None),
-        ("failed", "21610", "failed", "opted_out 21610", "opted_out"),
-        ("failed", "21614", "failed", "not_mobile 21614", "not_mobile"),
-        ("failed", "99999", "failed", "failed 99999", None),
-        ("failed", None, "failed", None, None),
-        ("vaporised", None, "other", "vaporised", None),
-    ],
-)
-def test_twilios_words(engine, world, word, code, kind, reason, suppressed):
-    sent = send(world, "a", channel="sms")
-    number = phone(world, "a")
-    body = status("SM1", word, number, **({"ErrorCode": code} if code else {}))
+STATUSES = [
+    ("queued", None, "processed", None, None),
+    ("sent", None, "sent", None, None),
+    ("delivered", None, "delivered", None, None),
+    ("read", None, "read", None, None),
+    ("undelivered", "30003", "undelivered", "unreachable 30003", None),
+    ("undelivered", "30006", "undelivered", "landline 30006", None),
+    ("undelivered", "30005", "undelivered", "invalid 30005", "invalid"),
+    ("undelivered", "30007", "undelivered", "filtered 30007", None),
+    ("failed", "21610", "failed", "opted_out 21610", "opted_out"),
+    ("failed", "21614", "failed", "not_mobile 21614", "not_mobile"),
+    ("failed", "99999", "failed", "failed 99999", None),
+    ("failed", None, "failed", None, None),
+    ("vaporised", None, "other", "vaporised", None),
+]
+
+
+def test_twilios_words(engine, world):
+    people = [f"c{n:02}" for n in range(len(STATUSES))]
+    for n, it in enumerate(people):
+        world.customer(it, phone=f"+86138000000{n:02}")
+    sent = send(world, *people, channel="sms")
     for _ in range(2):
-        take(engine, "twilio_status", body, sent["a"])
-    assert outcomes(world) == [(kind, reason)]
-    assert suppressions(world) == ([("sms", number, True, suppressed)] if suppressed else [])
-    assert consent(world, "a", "sms") is (suppressed != "opted_out")
+        for n, (word, code, *_rest) in enumerate(STATUSES):
+            more = {"ErrorCode": code} if code else {}
+            put(engine, "twilio_status", status(f"SM{n}", word, f"+86138000000{n:02}", **more), sent[people[n]])
+        interpret(engine, NOW)
+    assert world.rows("select kind, reason from outcomes order by message_id") == [row[2:4] for row in STATUSES]
+    gone = {f"+86138000000{n:02}": row[4] for n, row in enumerate(STATUSES) if row[4]}
+    assert {address: why for _, address, _, why in suppressions(world)} == gone
+    assert [consent(world, it, "sms") for it in people] == [row[4] != "opted_out" for row in STATUSES]
 
 
 def test_a_status_of_a_message_we_do_not_know(engine, world):
@@ -515,25 +529,26 @@ def test_a_shops_events_are_facts_once(engine, world):
     ]
 
 
-@pytest.mark.parametrize(
-    ("more", "reason"),
-    [
-        ({"id": None}, "no_id"),
-        ({"id": ""}, "no_id"),
-        ({"id": "x" * 201}, "no_id"),
-        ({"customer_id": []}, "no_customer"),
-        ({"kind": 5}, "no_kind"),
-        ({"kind": "dance"}, "unknown_kind"),
-        ({"occurred_at": "2026-12-01T10:00:00"}, "no_zone"),
-        ({"occurred_at": "yesterday"}, "no_time"),
-        ({"occurred_at": "2036-12-01T10:00:00Z"}, "no_time"),
-        ({"occurred_at": 5}, "no_time"),
-        ({"data": [1]}, "no_data"),
-    ],
-)
-def test_a_shops_bad_event_is_kept_with_its_reason(engine, world, more, reason):
-    done = take(engine, "shop", [seen("e1"), seen("e2", **more), seen("e3")])
-    assert (done.fresh, done.odd) == (2, 1) and odd(world)[0][2] == reason
+BAD = [
+    ({"id": None}, "no_id"),
+    ({"id": ""}, "no_id"),
+    ({"id": "x" * 201}, "no_id"),
+    ({"customer_id": []}, "no_customer"),
+    ({"kind": 5}, "no_kind"),
+    ({"kind": "dance"}, "unknown_kind"),
+    ({"occurred_at": "2026-12-01T10:00:00"}, "no_zone"),
+    ({"occurred_at": "yesterday"}, "no_time"),
+    ({"occurred_at": "2036-12-01T10:00:00Z"}, "no_time"),
+    ({"occurred_at": 5}, "no_time"),
+    ({"data": [1]}, "no_data"),
+]
+
+
+def test_a_shops_bad_event_is_kept_with_its_reason(engine, world):
+    told = [it for n, (more, _) in enumerate(BAD) for it in (seen(f"bad{n}", **more), seen(f"good{n}"))]
+    done = take(engine, "shop", told)
+    assert (done.fresh, done.odd, done.failed) == (len(BAD), len(BAD), 0)
+    assert world.rows("select reason from odd_events order by position") == [(reason,) for _, reason in BAD]
 
 
 def test_an_unknown_kind_is_taken_once_it_is_known(engine, world):
