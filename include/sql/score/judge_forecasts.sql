@@ -2,33 +2,36 @@
 -- the highest first. Customers with the same score are spread over the tenths by chance, but always alike.
 -- A purchase is what it is in make_purchase_sums: a day with an order that was neither cancelled nor refunded, no credit.
 -- What is to be foretold is a purchase or, with :is_silence, that there is none.
-with happened as (
-    select customer_id, count(distinct day) as times
+with undone as (
+    select distinct s.order_id
+    from order_status s
+    where s.status in ('cancelled', 'refunded') and s.occurred_at <= :until and s.recorded_at <= :known_at
+      and not exists (
+          select from order_status later
+          where later.order_id = s.order_id and later.status not in ('cancelled', 'refunded')
+            and later.occurred_at > s.occurred_at and later.occurred_at <= :until and later.recorded_at <= :known_at)
+),
+happened as (
+    select o.customer_id, count(distinct (o.occurred_at at time zone :zone)::date) as times
     from (
-        select o.customer_id, (o.occurred_at at time zone :zone)::date as day
-        from (
-            select order_id, customer_id, occurred_at, amount
-            from orders
-            where occurred_at > :as_of and occurred_at <= :until and recorded_at <= :known_at
-            union all
-            select order_id, customer_id, occurred_at, amount
-            from order_history
-            where occurred_at > :as_of and occurred_at <= :until and recorded_at <= :known_at
-              and replaced_at > :known_at
-        ) as o
-        left join lateral (
-            select sum(i.amount) as amount
-            from order_items i
-            where o.amount is null and i.order_id = o.order_id and i.recorded_at <= :known_at
-        ) as lines on true
-        where coalesce(o.amount, lines.amount, 0) >= 0
-          and coalesce((select s.status from order_status s
-                        where s.order_id = o.order_id and s.occurred_at <= :until and s.recorded_at <= :known_at
-                        order by s.occurred_at desc, s.status in ('cancelled', 'refunded') desc
-                        limit 1), 'placed') not in ('cancelled', 'refunded')
-    ) as bought
-    where day > (:as_of at time zone :zone)::date
-    group by customer_id
+        select order_id, customer_id, occurred_at, amount
+        from orders
+        where occurred_at > :as_of and occurred_at <= :until and recorded_at <= :known_at
+        union all
+        select order_id, customer_id, occurred_at, amount
+        from order_history
+        where occurred_at > :as_of and occurred_at <= :until and recorded_at <= :known_at
+          and replaced_at > :known_at
+    ) as o
+    left join lateral (
+        select sum(i.amount) as amount
+        from order_items i
+        where o.amount is null and i.order_id = o.order_id and i.recorded_at <= :known_at
+    ) as lines on true
+    where coalesce(o.amount, lines.amount, 0) >= 0
+      and (o.occurred_at at time zone :zone)::date > (:as_of at time zone :zone)::date
+      and not exists (select from undone u where u.order_id = o.order_id)
+    group by o.customer_id
 ),
 judged as (
     select f.score, f.expected, coalesce(h.times, 0) as times,

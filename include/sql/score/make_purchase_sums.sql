@@ -41,30 +41,31 @@ lines as (
     group by o.order_id, i.currency
 ),
 sales as (
-    select o.customer_id, (o.occurred_at at time zone :zone)::date as day,
-           coalesce(o.currency, l.currency) as currency, coalesce(o.amount, l.amount) as amount
+    select o.customer_id, (o.occurred_at at time zone :zone)::date as day, o.currency, o.amount
     from known_orders o
-    left join lines l on l.order_id = o.order_id and o.amount is null
-    where not exists (select from undone u where u.order_id = o.order_id)
-),
-days as (
-    select customer_id, coalesce(amount >= 0, true) as is_purchase, day, currency, sum(amount) as amount
-    from sales
-    group by 1, 2, 3, 4
+    where o.amount is not null and not exists (select from undone u where u.order_id = o.order_id)
+    union all
+    select o.customer_id, (o.occurred_at at time zone :zone)::date, l.currency, l.amount
+    from known_orders o
+    left join lines l using (order_id)
+    where o.amount is null and not exists (select from undone u where u.order_id = o.order_id)
 ),
 marked as (
-    select customer_id, is_purchase, day, currency, amount,
-           min(day) filter (where is_purchase) over (partition by customer_id) as first_on,
-           is_purchase and lag(day) over kind is distinct from day as is_new_day
-    from days
-    window kind as (partition by customer_id, is_purchase order by day)
+    -- Each customer's purchases by day, then the credits: one sort serves all.
+    select customer_id, day, currency, amount, coalesce(amount < 0, false) as is_credit,
+           first_value(day) over sorted as first_on,
+           lag(day) over sorted is distinct from day as is_new_day,
+           (lag(day) over sorted, lag(currency) over sorted) is distinct from (day, currency) as is_new_in_currency
+    from sales
+    window sorted as (partition by customer_id order by coalesce(amount < 0, false), day, currency)
 ),
 by_currency as (
     select customer_id, currency, min(first_on) as first_on,
-           max(day) filter (where is_purchase) as last_on,
-           count(*) filter (where is_new_day) as new_days,
-           count(*) filter (where is_purchase and amount is not null) as days,
-           count(*) filter (where is_purchase and amount is not null and day > first_on) as spend_days,
+           max(day) filter (where not is_credit) as last_on,
+           count(*) filter (where is_new_day and not is_credit) as new_days,
+           count(*) filter (where is_new_in_currency and not is_credit and amount is not null) as days,
+           count(*) filter (where is_new_in_currency and not is_credit and amount is not null and day > first_on)
+               as spend_days,
            sum(amount) filter (where day > first_on) as spent
     from marked
     group by customer_id, currency

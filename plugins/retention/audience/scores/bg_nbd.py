@@ -67,6 +67,11 @@ class Grouped:
         return Grouped(self.frequency[chosen], self.recency[chosen], self.age[chosen], kept[kept > 0])
 
 
+def total(weights: np.ndarray, values: np.ndarray) -> float:
+    """The weighted sum. Not by `@`: that asks BLAS, whose threads wait for each other, forty times longer on a busy machine."""
+    return float((weights * values).sum())
+
+
 class Likelihood:
     """The log-likelihood and its gradient. Whatever depends on one of the three numbers alone is worked out once for each
     value of it, so that a group costs one sum of two powers and no more."""
@@ -91,16 +96,17 @@ class Likelihood:
         either = np.logaddexp(alive, left)
         gone = np.exp(left - either)  # of the two ways to have been silent since, the share of having left
         alone = gammaln(r + xs) - gammaln(r) + r * np.log(alpha) + betaln(a, b + xs) - betaln(a, b)
-        value = n @ alone + weight @ either
+        value = total(n, alone) + total(weight, either)
 
         gone_at_x = np.bincount(self.at_x, weight * gone, len(xs))
         pace = gone / (alpha + self.recencies)[self.at_recency] + (1 - gone) / (alpha + self.ages)[self.at_age]
-        common = n @ (digamma(a + b) - digamma(a + b + xs))
+        common = total(n, digamma(a + b) - digamma(a + b + xs))
         gradient = [
-            n @ (digamma(r + xs) - digamma(r) + np.log(alpha)) - weight @ (gone * log_recency + (1 - gone) * log_age),
-            n.sum() * r / alpha - (weight * (r + self.x)) @ pace,
+            total(n, digamma(r + xs) - digamma(r) + np.log(alpha))
+            - total(weight, gone * log_recency + (1 - gone) * log_age),
+            n.sum() * r / alpha - total(weight * (r + self.x), pace),
             common + gone_at_x.sum() / a,
-            common + n @ (digamma(b + xs) - digamma(b)) - (gone_at_x / after).sum(),
+            common + total(n, digamma(b + xs) - digamma(b)) - (gone_at_x / after).sum(),
         ]
         return float(value), np.array(gradient)
 
@@ -114,7 +120,7 @@ def climb(likelihood, starts, bounds, n: float):
         return -value / n, -gradient * parameters / n
 
     limits = [tuple(np.log(b)) for b in bounds]
-    options = {"maxiter": 500, "ftol": 1e-12, "gtol": 1e-7}
+    options = {"maxiter": 300, "ftol": 1e-11, "gtol": 1e-7}
     with np.errstate(over="ignore", invalid="ignore"):
         tries = [minimize(cost, np.log(s), jac=True, method="L-BFGS-B", bounds=limits, options=options) for s in starts]
     best = min(tries, key=lambda found: found.fun if np.isfinite(found.fun) else np.inf)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import digamma, gammaln
 
-from retention.audience.scores.bg_nbd import at_bound, climb
+from retention.audience.scores.bg_nbd import at_bound, climb, total
 
 BOUNDS = {"p": (1e-2, 1e4), "q": (1e-2, 1e4), "v": (1e-4, 1e9)}
 FIRST_TRY = 20_000
@@ -51,19 +51,19 @@ class Likelihood:
         self.x, self.m = times.astype(float), mean.astype(float)
         self.xs, self.at = np.unique(self.x, return_inverse=True)
         self.count = np.bincount(self.at, minlength=len(self.xs)).astype(float)
-        self.log_m, self.x_log_x = np.log(self.m).sum(), self.x @ np.log(self.x)
-        self.x_log_m, self.x_sum, self.total = self.x @ np.log(self.m), self.x.sum(), self.x * self.m
+        self.log_m, self.x_log_x = np.log(self.m).sum(), total(self.x, np.log(self.x))
+        self.x_log_m, self.x_sum, self.sums = total(self.x, np.log(self.m)), self.x.sum(), self.x * self.m
 
     def __call__(self, p: float, q: float, v: float) -> tuple[float, np.ndarray]:
         xs, n, people = self.xs, self.count, len(self.x)
-        log_sum = np.log(self.total + v)
-        value = n @ (gammaln(p * xs + q) - gammaln(p * xs)) - people * gammaln(q) + people * q * np.log(v)
-        value += p * (self.x_log_m + self.x_log_x) - self.log_m - (p * self.x + q) @ log_sum
+        log_sum = np.log(self.sums + v)
+        value = total(n, gammaln(p * xs + q) - gammaln(p * xs)) - people * gammaln(q) + people * q * np.log(v)
+        value += p * (self.x_log_m + self.x_log_x) - self.log_m - total(p * self.x + q, log_sum)
         rise = digamma(p * xs + q)
         gradient = [
-            n @ (xs * (rise - digamma(p * xs))) + self.x_log_m + self.x_log_x - self.x @ log_sum,
-            n @ rise - people * digamma(q) + people * np.log(v) - log_sum.sum(),
-            people * q / v - ((p * self.x + q) / (self.total + v)).sum(),
+            total(n * xs, rise - digamma(p * xs)) + self.x_log_m + self.x_log_x - total(self.x, log_sum),
+            total(n, rise) - people * digamma(q) + people * np.log(v) - log_sum.sum(),
+            people * q / v - ((p * self.x + q) / (self.sums + v)).sum(),
         ]
         return float(value), np.array(gradient)
 

@@ -6,6 +6,7 @@ month), of everybody; as_of.customer_values shows them as of any instant. All in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from io import StringIO
@@ -55,7 +56,7 @@ def make_predictions(
     ends = days * np.arange(1, months + 1) / months
     upto = bg_nbd.purchases_if_alive(models.purchases, frequency[:, None], age[:, None], ends[None, :])
     weights = (1 + discount_rate) ** -((ends - days / months / 2) / DAYS_A_YEAR)
-    discounted = np.diff(upto, axis=1, prepend=0.0) @ weights
+    discounted = (np.diff(upto, axis=1, prepend=0.0) * weights).sum(axis=1)
     table = StringIO()
     np.savetxt(table, np.column_stack([frequency, age, upto[:, -1], discounted]), fmt="%d,%d,%.17g,%.17g")
     copy_csv(conn, "value_factors", ("frequency", "age", "purchases", "discounted"), table.getvalue().encode())
@@ -73,10 +74,17 @@ def make_predictions(
 
 
 def refresh_values(
-    conn: Connection, as_of: datetime, *, zone: str, known_at: datetime | None = None, rules: ValueRules | None = None
+    conn: Connection,
+    as_of: datetime,
+    *,
+    zone: str,
+    known_at: datetime | None = None,
+    rules: ValueRules | None = None,
+    changed: Sequence[str] | None = None,
 ) -> ValueRun:
     """Write the values as of an instant: of those whose facts changed since the last run or, if the models or the rate are
-    others, of everybody. Safe to repeat. What is older than the last run is not written: history is what was said then."""
+    others, of everybody. Safe to repeat. What is older than the last run is not written: history is what was said then.
+    `changed`: who they are, if the caller knows; else they are looked for."""
     rules, known_at = rules or ValueRules(), known_at or as_of
     models = read_models(conn, as_of, known_at)
     if models is None:
@@ -87,19 +95,18 @@ def refresh_values(
     conn.execute(value_runs.delete().where(value_runs.c.as_of == as_of))
     last = run(conn, "score/last_value_run", as_of=as_of).one_or_none()
     how = (models.purchase_model_id, list(models.spend_model_ids), rules.discount_rate, zone)
-    changed = None
+    is_full = True
     if last and how == (last.purchase_model_id, last.spend_model_ids, last.discount_rate, last.zone):
-        found = run(
-            conn, "score/changed_buyers", as_of=as_of, known_at=known_at, since=last.as_of, since_known=last.known_at
-        )
-        changed = list(found.scalars())
-    if changed is not None and len(changed) > EVERYBODY:
-        changed = None
-    sum_purchases(conn, as_of, zone=zone, known_at=known_at, customers=changed)
+        if changed is None:
+            since = {"since": last.as_of, "since_known": last.known_at}
+            changed = run(conn, "score/changed_buyers", as_of=as_of, known_at=known_at, **since).scalars().all()
+        is_full = len(changed) > EVERYBODY
+    only = None if is_full else list(changed)
+    sum_purchases(conn, as_of, zone=zone, known_at=known_at, customers=only)
     make_predictions(conn, models, discount_rate=rules.discount_rate)
     written = run(conn, "score/write_values", as_of=as_of).rowcount
-    if changed:
-        written += run(conn, "score/write_vanished", as_of=as_of, customers=changed).rowcount
+    if only:
+        written += run(conn, "score/write_vanished", as_of=as_of, customers=only).rowcount
     done = {
         "as_of": as_of,
         "known_at": known_at,
@@ -107,8 +114,8 @@ def refresh_values(
         "purchase_model_id": models.purchase_model_id,
         "spend_model_ids": list(models.spend_model_ids),
         "discount_rate": rules.discount_rate,
-        "is_full": changed is None,
+        "is_full": is_full,
         "customers": written,
     }
     conn.execute(value_runs.insert().values(done))
-    return ValueRun(as_of, changed is None, written, models.purchase_model_id)
+    return ValueRun(as_of, is_full, written, models.purchase_model_id)

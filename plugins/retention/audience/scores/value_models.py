@@ -106,6 +106,7 @@ def sum_purchases(
     """Make the temporary table purchase_sums of this transaction anew."""
     only = list(customers) if customers is not None else None
     drop_temporary(conn, "purchase_sums")
+    conn.exec_driver_sql("set local work_mem = '64MB'")  # else ten million orders are sorted in a hundred pieces
     run(conn, "score/make_purchase_sums", as_of=as_of, known_at=known_at, zone=zone, customers=only)
     analyze(conn, "purchase_sums")
 
