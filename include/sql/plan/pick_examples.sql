@@ -1,7 +1,7 @@
 -- A few sends of a cohort to show: every step, channel and locale gets its first before any gets its second.
-select message_id, step, channel
+select message_id, step, channel, batch_id
 from (
-    select m.message_id, m.step, m.channel, m.due_at,
+    select m.message_id, m.step, m.channel, m.batch_id, m.due_at,
            row_number() over (partition by m.step, m.channel, m.locale order by m.message_id) as nth
     from messages m
     where m.cohort_id = :cohort_id and m.decision = 'send'

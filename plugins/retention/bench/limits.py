@@ -69,10 +69,11 @@ def _load(engine: Engine, cohort_id: int, step: str) -> list:
     with engine.connect() as conn:
         look_as_of(conn, NOON)
         wanted = text(
-            "select message_id from messages where cohort_id = :cohort and step = :step and decision = 'send' limit :n"
+            "select message_id, batch_id from messages where cohort_id = :cohort and step = :step and decision = 'send' limit :n"
         )
-        ids = conn.scalars(wanted, {"cohort": cohort_id, "step": step, "n": SAMPLE}).all()
-        return run(conn, "deliver/load_letters", ids=list(ids)).all()
+        found = conn.execute(wanted, {"cohort": cohort_id, "step": step, "n": SAMPLE}).all()
+        ids, batch_ids = zip(*found, strict=True)
+        return run(conn, "deliver/load_letters", ids=list(ids), batch_ids=list(set(batch_ids))).all()
 
 
 def _insert_select(engine: Engine, cohort_id: int, step: str) -> float:

@@ -144,14 +144,14 @@ class BatchWorker:
         facts_at = self.errand.facts_at or self.journey.due_at(self.step, self.cohort.cohort_at)
         look_as_of(conn, facts_at, zone=self.journey.timezone)
         letters, unwritten = [], []
-        for row in run(conn, "deliver/load_letters", ids=wanted).all():
+        for row in run(conn, "deliver/load_letters", ids=wanted, batch_ids=[batch_id]).all():
             try:
                 letters.append(self.renderer.write(row, mode=self.cohort.mode, batch_id=batch_id))
             except RenderError as error:
                 unwritten.append(Receipt(row.message_id, "refused", reason=f"render_error: {error}"))
-        self._append(unwritten, None, now)
-        self._settle_coupons(withheld, now)
-        self._give_back_slots(withheld)
+        self._append(batch_id, unwritten, None, now)
+        self._settle_coupons(batch_id, withheld, now)
+        self._give_back_slots(batch_id, withheld)
         change = update(batches).where(batches.c.batch_id == batch_id)
         if letters:
             conn.execute(change.values(state="sending", attempts=batches.c.attempts + 1, sending_at=now))
@@ -232,7 +232,7 @@ class BatchWorker:
         lost = sum(it.result == "unknown" for it in final)
         if lost:
             values["in_doubt"] = batches.c.in_doubt + lost
-        self._append(final, self.provider.name, now)
+        self._append(batch_id, final, self.provider.name, now)
         self.conn.execute(update(batches).where(batches.c.batch_id == batch_id).values(**values))
         self.conn.commit()
 
@@ -248,7 +248,13 @@ class BatchWorker:
                 with self.engine.begin() as conn:
                     append_receipts(conn, final, self.provider.name, now)
                     if self.step.coupon:
-                        run(conn, "deliver/settle_coupons", ids=[it.message_id for it in final], now=now)
+                        run(
+                            conn,
+                            "deliver/settle_coupons",
+                            ids=[it.message_id for it in final],
+                            batch_id=batch_id,
+                            now=now,
+                        )
                     run(conn, "deliver/close_batches", now=now)
                 return
             except DBAPIError:
@@ -291,16 +297,16 @@ class BatchWorker:
         )
         return judged.one()
 
-    def _append(self, receipts: Sequence[Receipt], provider: str | None, now: datetime) -> None:
+    def _append(self, batch_id: int, receipts: Sequence[Receipt], provider: str | None, now: datetime) -> None:
         append_receipts(self.conn, receipts, provider, now, is_locked=True)
-        self._settle_coupons(write_ids(it.message_id for it in receipts) if receipts else None, now)
+        self._settle_coupons(batch_id, write_ids(it.message_id for it in receipts) if receipts else None, now)
         gone = [it.message_id for it in receipts if it.result in ("refused", "withheld")]
-        self._give_back_slots(write_ids(gone) if gone else None)
+        self._give_back_slots(batch_id, write_ids(gone) if gone else None)
 
-    def _give_back_slots(self, ids: str | None) -> None:
+    def _give_back_slots(self, batch_id: int, ids: str | None) -> None:
         if ids:
-            run(self.conn, "deliver/give_back_slots", ids=ids)
+            run(self.conn, "deliver/give_back_slots", ids=ids, batch_id=batch_id)
 
-    def _settle_coupons(self, ids: str | None, now: datetime) -> None:
+    def _settle_coupons(self, batch_id: int, ids: str | None, now: datetime) -> None:
         if ids and self.step.coupon:
-            run(self.conn, "deliver/settle_coupons", ids=ids, now=now)
+            run(self.conn, "deliver/settle_coupons", ids=ids, batch_id=batch_id, now=now)

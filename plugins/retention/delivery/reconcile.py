@@ -111,7 +111,7 @@ def reconcile(
 
 def _settle_coupons(conn: Connection, message_ids: list[int], now: datetime) -> None:
     if message_ids:
-        run(conn, "deliver/settle_coupons", ids=write_ids(message_ids), now=now)
+        run(conn, "deliver/settle_coupons", ids=write_ids(message_ids), batch_id=None, now=now)
 
 
 def _list(conn: Connection, cohort_id: int | None) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ from retention.journey.files import read_files
 from retention.journey.load import Version, load_version
 from retention.journey.policy import Policy, read_policy
 from retention.store.database import ROOT
+from retention.store.months import open_months
 from retention.store.queries import run
 from retention.store.versions import content_of_cohort
 
@@ -99,6 +100,8 @@ def enroll(
 
     Raises CohortHeld when its size waits for an approval (the cohort is on record as held), DataHeld, AudienceError.
     """
+    with engine.begin() as conn:
+        open_months(conn, clock())
     with engine.begin() as conn:
         _refuse_bad_data(conn)
         entered = enter_cohort(

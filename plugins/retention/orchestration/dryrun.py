@@ -132,7 +132,9 @@ def _write(conn: Connection, version: Version, cohort_id: int, channel: str | No
     picked = run(conn, "plan/pick_examples", cohort_id=cohort_id, channel=channel, most=most).all()
     step_of = {row.message_id: row.step for row in picked}
     renderers = {step_id: Renderer(version, step_id, links=show_links()) for step_id in set(step_of.values())}
-    rows = {row.message_id: row for row in run(conn, "deliver/load_letters", ids=write_ids(step_of))}
+    batches = write_ids({row.batch_id for row in picked})
+    letters = run(conn, "deliver/load_letters", ids=write_ids(step_of), batch_ids=batches)
+    rows = {row.message_id: row for row in letters}
     written = []
     for message_id, step_id in step_of.items():
         row = rows[message_id]

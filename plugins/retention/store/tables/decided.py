@@ -197,7 +197,7 @@ coupons = Table(
 messages = Table(
     "messages",
     metadata,
-    identity("message_id"),
+    Column("message_id", BigInteger, Identity(always=True), nullable=False),
     Column("enrollment_id", BigInteger, ForeignKey("enrollments.enrollment_id"), nullable=False),
     Column("cohort_id", BigInteger, ForeignKey("cohorts.cohort_id"), nullable=False),
     Column("step", Text, nullable=False),
@@ -214,6 +214,9 @@ messages = Table(
     instant("not_before"),
     instant("not_after"),
     instant("planned_at"),
+    # Cut by enrollment: whatever must be unique of a person's messages is so within her part (months.py).
+    PrimaryKeyConstraint("enrollment_id", "message_id"),
+    Index("ix_messages_message_id", "message_id"),
     UniqueConstraint("enrollment_id", "step", "channel", "attempt"),
     # At most one send per person and step that is not marked as an extra channel, a fallback or a repeat.
     Index(
@@ -234,7 +237,8 @@ messages = Table(
         "and batch_id is not null else reason is not null and batch_id is null end",
         name="decision_whole",
     ),
-    comment="One decision for one enrollment, step, channel and attempt: to send, or not and why. Inserted once.",
+    postgresql_partition_by="RANGE (enrollment_id)",
+    comment="One decision for one enrollment, step, channel and attempt: to send, or not and why. Inserted once. A part a month.",
 )
 
 outcomes = Table(
@@ -276,8 +280,9 @@ outcomes = Table(
     Index("uq_outcomes_unknown", "message_id", unique=True, postgresql_where=text("kind = 'unknown'")),
     # By message first: one index fewer to keep than with an index of its own for that.
     PrimaryKeyConstraint("message_id", "outcome_id"),
+    postgresql_partition_by="RANGE (message_id)",
     comment="What happened to a message; append-only. segments are those of an accepted SMS. is_machine: a program opened "
-    "or clicked, not a person; may become true later, when a later event shows it.",
+    "or clicked, not a person; may become true later, when a later event shows it. A part a month.",
 )
 
 outbox = Table(
