@@ -368,6 +368,9 @@ def test_a_policy_that_cannot_be_read_keeps_journeys_from_going_live() -> None:
 
 
 MISTAKES = {
+    "rows: [{id: a, countries: [CN], rule: {}, says: x, sources: [https://a.example/b]}]": "rows[0].rule: unknown rule a group "
+    "of keys. Rules: ad_mark, agree_abroad, consent_wording, coupon_is_marketing, hours, may_refuse_profiling, minors, "
+    "opt_out_link, opt_out_words, postal_address, sender_first, storage_limits.",
     "rows: []": "rows: the list is empty. Write at least one item.",
     "rows: [{id: a, countries: [CN], rule: minor, says: x, sources: [https://a.example/b]}]": "rows[0].rule: unknown rule "
     '"minor". Did you mean "minors"? Rules: ad_mark, agree_abroad, consent_wording, coupon_is_marketing, hours, '

@@ -234,6 +234,9 @@ def test_consents_by_country_and_channel() -> None:
         (None, "sms"): ("profiling", "adult", "wording"),
     }
     assert said.consents_needed("transactional", "sms", "CN") == ()
+    # As long as nobody says where a provider is, nothing leaves the outbox: live: true is refused until then.
+    for country in ("CN", None):
+        assert "abroad" not in policy("markets: [CN]\n").consents_needed("marketing", "email", country)
 
 
 clocks = st.integers(0, DAY - 1).map(lambda minute: time(minute // 60, minute % 60))

@@ -49,8 +49,8 @@ _SUBJECTS = {
 
 
 def _parse_rule(value: object) -> str:
-    if value in RULES:
-        return str(value)
+    if isinstance(value, str) and value in RULES:
+        return value
     raise refuse(f"unknown rule {show(value)}.", f"{did_you_mean(value, RULES)} {list_options('Rules', RULES)}".strip())
 
 
