@@ -51,6 +51,7 @@ from retention.store.tables.intake import (
     sync_marks,
 )
 from retention.store.tables.lifetime_value import (
+    category_cycles,
     customer_values,
     purchase_models,
     score_calibrations,
@@ -58,14 +59,17 @@ from retention.store.tables.lifetime_value import (
     value_runs,
 )
 from retention.store.tables.links import links
+from retention.store.tables.scores import SCHEMES, customer_sums, score_cuts, score_runs, tiers
 
 __all__ = [
     "MODES",
     "REDECIDABLE",
+    "SCHEMES",
     "SKIP_REASONS",
     "SOURCES",
     "audit_log",
     "batches",
+    "category_cycles",
     "choices",
     "cohort_runs",
     "cohort_steps",
@@ -77,6 +81,7 @@ __all__ = [
     "customer_merge_rows",
     "customer_merges",
     "customer_values",
+    "customer_sums",
     "customers",
     "data_holds",
     "enrollments",
@@ -106,8 +111,11 @@ __all__ = [
     "replies",
     "score_calibrations",
     "spend_models",
+    "score_cuts",
+    "score_runs",
     "stops",
     "suppressions",
     "sync_marks",
+    "tiers",
     "value_runs",
 ]

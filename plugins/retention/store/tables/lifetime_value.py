@@ -98,6 +98,18 @@ customer_values = Table(
     "until the customer's next row or the next full run. Without a frequency: nothing bought, or nothing any more.",
 )
 
+category_cycles = Table(
+    "category_cycles",
+    metadata,
+    instant("as_of"),
+    Column("category", Text, nullable=False),
+    instant("known_at"),
+    Column("customers", Integer, nullable=False),
+    Column("days", Double, nullable=False),
+    PrimaryKeyConstraint("as_of", "category"),
+    comment="The usual interval between two purchases in a category, as of an instant, and of how many customers.",
+)
+
 score_calibrations = Table(
     "score_calibrations",
     metadata,

@@ -142,6 +142,16 @@ def _make_values() -> None:
     )
     op.create_index("ix_customer_values_as_of", "customer_values", ["as_of"])
     op.create_table(
+        "category_cycles",
+        _instant("as_of"),
+        sa.Column("category", sa.Text(), nullable=False),
+        _instant("known_at"),
+        sa.Column("customers", sa.Integer(), nullable=False),
+        sa.Column("days", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("as_of", "category", name=op.f("pk_category_cycles")),
+        comment="The usual interval between two purchases in a category, as of an instant, and of how many customers.",
+    )
+    op.create_table(
         "score_calibrations",
         sa.Column("score", sa.Text(), nullable=False),
         _instant("as_of"),
