@@ -418,6 +418,15 @@ def test_a_reply_is_put_to_the_newest_message_to_the_number(engine, world):
     assert suppressions(world) == [] and consent(world, "a", "sms") is True
 
 
+def test_a_message_that_waits_for_its_hour_is_not_what_is_answered(engine, world):
+    world.customer("a", phone="+8613800000001")
+    out = send(world, "a", channel="sms", at=AT - timedelta(days=1))
+    send(world, "a", channel="sms", at=AT)
+    world.add("outcomes", message_id=out["a"], kind="accepted", occurred_at=AT, recorded_at=AT)
+    take(engine, "twilio_message", inbound("SM1", "hello", "+8613800000001"))
+    assert world.rows("select message_id from outcomes where kind = 'replied'") == [(out["a"],)]
+
+
 def test_a_number_that_was_the_customers_at_entry_is_found(engine, world):
     world.customer("a", phone="+8613800000001")
     sent = send(world, "a", channel="sms")

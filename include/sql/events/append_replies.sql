@@ -24,7 +24,9 @@ left join lateral (
     ) as entered
     join messages m using (enrollment_id)
     where m.channel = c.channel and m.address = c.address and m.decision = 'send' and m.planned_at <= c.at
-    order by m.planned_at desc, m.message_id desc
+    -- One that went out, if any did: the newest may be waiting for its hour.
+    order by exists (select from outcomes o where o.message_id = m.message_id and o.kind in ('accepted', 'unknown')) desc,
+             m.planned_at desc, m.message_id desc
     limit 1
 ) as newest on true
 order by c.provider_id

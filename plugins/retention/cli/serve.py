@@ -19,7 +19,9 @@ def serve(
     """Receive events of providers and the shop, and show customers their pages, until Ctrl-C. Needs no Airflow."""
     import logging
     import os
+    import signal
     import socket
+    import sys
 
     import uvicorn
 
@@ -59,6 +61,8 @@ def serve(
         timeout_keep_alive=30,
         timeout_graceful_shutdown=10,
     )
+    # The server hands a signal on once it has ended: we go out by the door then, so that an embedded Postgres ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:
