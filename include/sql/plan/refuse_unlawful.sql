@@ -10,7 +10,7 @@ where d.channel = :channel and d.reason is null and d.country = needed.country
           when needed.subject = 'adult' then exists (
               select from as_of.customers c
               where c.customer_id = d.customer_id and c.birth_year is not null
-                and c.birth_year > extract(year from cast(:due_at as timestamptz)) - :adult_age)
+                and c.birth_year >= extract(year from cast(:due_at as timestamptz)) - :adult_age)
           when needed.subject = 'wording' then (
               select k.wording from consents k
               where k.customer_id = d.customer_id and k.channel = d.channel and k.purpose = :purpose and k.is_granted
