@@ -104,6 +104,9 @@ orders = Table(
     Column("order_id", Text, primary_key=True),
     *_order_columns(),
     Index("ix_orders_customer_id_occurred_at", "customer_id", "occurred_at"),
+    # What is new since yesterday, and what left a window: orders lie in the order in which they came.
+    Index("ix_orders_times", "occurred_at", "recorded_at", postgresql_using="brin"),
+    Index("ix_orders_without_amount", "order_id", postgresql_where=text("amount is null")),
     currency_check(),
     CheckConstraint("(amount is null) = (currency is null)", name="amount_whole"),
     comment="Fact: an order, at the moment it was placed; amount is its total where the source gives one, else its items "
@@ -132,6 +135,14 @@ order_status = Table(
     instant("recorded_at"),
     PrimaryKeyConstraint("order_id", "status", "occurred_at"),
     one_of("status", ("placed", "paid", "delivered", "cancelled", "refunded")),
+    # The few orders that came to nothing; scores leave them out.
+    Index(
+        "ix_order_status_undone",
+        "order_id",
+        "occurred_at",
+        postgresql_where=text("status in ('cancelled', 'refunded')"),
+    ),
+    Index("ix_order_status_times", "occurred_at", "recorded_at", postgresql_using="brin"),
     comment="Fact: the history of an order's status; append-only. An order without one counts as placed.",
 )
 
@@ -142,6 +153,7 @@ order_items = Table(
     Column("line", Integer, nullable=False),
     *_order_item_columns(),
     PrimaryKeyConstraint("order_id", "line"),
+    Index("ix_order_items_recorded_at", "recorded_at", postgresql_using="brin"),
     Index("ix_order_items_coupon_code", text("upper(coupon_code)"), postgresql_where=text("coupon_code is not null")),
     currency_check(),
     comment="Fact: what was bought. amount is the line's total in its currency, after discounts. A trigger moves what is "
@@ -194,6 +206,7 @@ events = Table(
     Column("source_key", Text),
     Column("data", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Index("ix_events_customer_id_kind_occurred_at", "customer_id", "kind", "occurred_at"),
+    Index("ix_events_times", "occurred_at", "recorded_at", postgresql_using="brin"),
     # The source's own key makes a repeated load harmless.
     Index("uq_events_source_key", "source_key", unique=True, postgresql_where=text("source_key is not null")),
     comment="Fact: everything a customer did besides ordering; append-only.",
