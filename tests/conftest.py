@@ -55,7 +55,7 @@ def database_url(server, template_database) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex[:12]}"
     admin = create_engine(server.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as conn:
-        conn.execute(text(f"create database {name} template {template_database}"))
+        conn.execute(text(f"create database {name} template {template_database} strategy file_copy"))
     yield server.url(name)
     with admin.connect() as conn:
         conn.execute(text(f"drop database {name} with (force)"))
