@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, ValidationError, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
 from retention.errors import ConfigError, Problem
 from retention.journey.document import Document, read_document
@@ -15,7 +15,7 @@ from retention.journey.explain import explain_errors
 from retention.journey.fields import Duration, Percent
 from retention.journey.files import normalise
 from retention.journey.models import Block
-from retention.journey.notation import parse_duration, parse_percent, refuse, show
+from retention.journey.notation import parse_duration, parse_percent, refuse, show, write_duration
 
 FILE = "scores.yaml"
 DIMENSIONS = ("recency", "frequency", "monetary", "activity")
@@ -55,9 +55,17 @@ def _parse_cut(value: object) -> timedelta | float | str:
 
 
 Currency = Annotated[str, PlainValidator(_parse_currency)]
-Rates = Annotated[dict[str, Decimal], PlainValidator(_parse_rates)]
+Rates = Annotated[
+    dict[str, Decimal],
+    PlainValidator(_parse_rates),
+    PlainSerializer(lambda rates: {name: float(rate) for name, rate in rates.items()}),
+]
 Weight = Annotated[float, PlainValidator(_parse_weight)]
-CutValue = Annotated[timedelta | float | str, PlainValidator(_parse_cut)]
+CutValue = Annotated[
+    timedelta | float | str,
+    PlainValidator(_parse_cut),
+    PlainSerializer(lambda cut: write_duration(cut) if isinstance(cut, timedelta) else cut),
+]
 
 
 class Cuts(Block):
@@ -166,6 +174,10 @@ class Scores(Block):
     schemes: Schemes = Field(default=("six",), description="Which tiers are kept.")
     shares: Shares = Field(default_factory=Shares, description="The shares of the scheme shares.")
     weights: Weights = Field(default_factory=Weights, description="What the points of the scheme shares are made of.")
+
+    def as_written(self) -> dict[str, Any]:
+        """All settings as plain data, the way the file writes them: `Scores.model_validate` reads them back."""
+        return self.model_dump(mode="json")
 
     @model_validator(mode="after")
     def _fit(self) -> Scores:
