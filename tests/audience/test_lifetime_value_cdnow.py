@@ -13,7 +13,9 @@ from retention.audience.scores.value_models import fit_models, read_models, sum_
 from retention.store.queries import look_as_of
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "cdnow"
-pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason=f"{FOLDER} is missing: the CDNOW tables are not part of this")
+pytestmark = pytest.mark.skipif(
+    not FOLDER.exists(), reason=f"{FOLDER} is missing: the CDNOW tables are not part of this"
+)
 
 END = datetime(1997, 9, 30, 23, 59, tzinfo=UTC)
 LATER = datetime(1998, 6, 30, 23, 59, tzinfo=UTC)
@@ -58,7 +60,10 @@ def test_the_summary_tables_are_the_given_ones(store):
 def test_parameters_and_log_likelihood_are_the_published_ones(store):
     with store.begin() as conn:
         fitted = fit_models(conn, END, zone="UTC")
-        rows = conn.execute(text("select * from purchase_models")).one(), conn.execute(text("select * from spend_models")).one()
+        rows = (
+            conn.execute(text("select * from purchase_models")).one(),
+            conn.execute(text("select * from spend_models")).one(),
+        )
     purchases, spends = fitted.purchases, fitted.spends["USD"]
     assert (purchases.refusal, spends.refusal) == (None, None)
     assert (purchases.customers, purchases.repeaters, spends.customers) == (2357, 946, 946)
