@@ -6,7 +6,7 @@ import html
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import orjson
 import pytest
@@ -23,6 +23,7 @@ from retention.delivery.segments import count_segments
 from retention.delivery.tokens import PREFERENCES, UNSUBSCRIBE, Signer
 from retention.errors import ConfigError
 from retention.journey.load import load_version
+from retention.store.months import first_id
 from tests.delivery.test_channels import HOSTILE, KEY, SHIPPED, STEPS, Row, filled
 from tests.world import shipped
 
@@ -167,7 +168,9 @@ def test_a_provider_fills_them_like_any_gap(monkeypatch, journey, step):
 
 @pytest.mark.parametrize(("journey", "step"), STEPS)
 @pytest.mark.parametrize("locale", ["zh-CN", "en"])
-@pytest.mark.parametrize("message_id", [1, 16_000_000, 4_000_000_000])
+@pytest.mark.parametrize(
+    "message_id", [1, first_id(date(2026, 11, 1)) + 16_000_000, first_id(date(2030, 6, 1)) + 300_000_000]
+)
 def test_no_shipped_sms_grows_a_segment(journey, step, locale, message_id):
     name = {"zh-CN": "欧阳娜娜", "en": "Christopher Anderson"}[locale]
     row = Row(message_id, channel="sms", name=name, locale=locale, coupon_code="Q7RM4KX2WD9P")

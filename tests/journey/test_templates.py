@@ -132,7 +132,7 @@ def test_sms_fits_one_segment(name: str) -> None:
     assert len(english) <= 160 and set(english) <= GSM7, english
     assert english.startswith("Qinghe Home: ") and english.endswith("Reply STOP to end")
     # Signed links are longer than an address: with a public address of 25 characters it still is one segment.
-    link = "https://hello.example.com/l/" + "x" * 15
+    link = "https://hello.example.com/l/" + "x" * 16
     longer = english.replace(VERSION.shop.website, link)
     assert longer != english and len(longer) <= 160, longer
 

@@ -55,11 +55,17 @@ class Signer:
         return int(said[1:], 16) if is_ours and said[:1] == kind else None
 
     def sign_click(self, message_id: int, link_id: int) -> str:
-        """A token for a link of a message: 14 to 18 letters, digits, `-` and `_`, the last one a letter or a digit.
+        """A token for a link of a message: 12 to 16 letters, digits, `-` and `_`, now and then 18; the last one is a letter
+        or a digit.
 
         (What ends in a dash or a dot is cut off where a phone makes a link of an address.)"""
-        said = _write_click(message_id, link_id)
-        return _spell(_sign(self._click_macs[0], said) + said)
+        mac, said = self._click_macs[0], _write_click(message_id, link_id)
+        token = _spell(_sign(mac, said) + said)
+        if token[-1] in "-_":  # a zero before the number is the same number
+            at = len(said) - (((message_id & 0xFFFFFFFF).bit_length() + 7) // 8 or 1)
+            said = said[:at] + b"\0" + said[at:]
+            token = _spell(_sign(mac, said) + said)
+        return token
 
     def read_click(self, token: str) -> tuple[int, int] | None:
         """The ids of the message and the link, or None for what was not made here for a click."""
@@ -76,25 +82,34 @@ class Signer:
 
 
 def _write_click(message_id: int, link_id: int) -> bytes:
-    """The link in sevens of bits, the last byte without its top bit; then the message."""
-    link = b""
-    while link_id > 127:
-        link += bytes([128 | link_id & 127])
-        link_id >>= 7
-    link += bytes([link_id])
-    size = max(3, (message_id.bit_length() + 7) // 8)
-    # Threes of bytes could end in any character; others end in a letter or a digit.
-    size += (_CLICK_BYTES + len(link) + size) % 3 == 0
-    return link + message_id.to_bytes(size, "big")
+    """The link, then the month that a message's id begins with (store/months.py), each in sevens of bits; then its number."""
+    month, number = message_id >> 32, message_id & 0xFFFFFFFF
+    said = bytes((link_id, month)) if link_id < 128 and month < 128 else _write_sevens(link_id) + _write_sevens(month)
+    return said + number.to_bytes((number.bit_length() + 7) // 8 or 1, "big")
 
 
 def _read_click(said: bytes) -> tuple[int, int]:
-    link_id = at = 0
+    link_id, at = _read_sevens(said, 0)
+    month, at = _read_sevens(said, at)
+    return month << 32 | int.from_bytes(said[at:], "big"), link_id
+
+
+def _write_sevens(number: int) -> bytes:
+    """The low bits first; every byte but the last one has its top bit set."""
+    written = b""
+    while number > 127:
+        written += bytes((128 | number & 127,))
+        number >>= 7
+    return written + bytes((number,))
+
+
+def _read_sevens(said: bytes, at: int) -> tuple[int, int]:
+    """The number, and where it ends."""
+    number = shift = 0
     while said[at] > 127:
-        link_id |= (said[at] & 127) << 7 * at
-        at += 1
-    link_id |= said[at] << 7 * at
-    return int.from_bytes(said[at + 1 :], "big"), link_id
+        number |= (said[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+    return number | said[at] << shift, at + 1
 
 
 def _sign(mac: blake2b, said: bytes) -> bytes:
