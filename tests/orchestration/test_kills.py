@@ -86,8 +86,9 @@ def populate(world, count):
         )
         conn.execute(
             text(
-                "insert into consents (customer_id, channel, purpose, is_granted, source, occurred_at, recorded_at)"
-                " select customer_id, channel, 'marketing', true, 'test', '2020-01-01Z', '2020-01-01Z'"
+                "insert into consents (customer_id, channel, purpose, is_granted, source, wording, occurred_at,"
+                " recorded_at)"
+                " select customer_id, channel, 'marketing', true, 'test', 'I agree', '2020-01-01Z', '2020-01-01Z'"
                 " from customers cross join (values ('sms'), ('email')) as c (channel)"
                 " where channel = 'email' or customer_id like '%7' or customer_id like '%3'"
             )

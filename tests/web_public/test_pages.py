@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -573,3 +574,20 @@ def test_without_a_database_nothing_is_lost_and_nothing_told(signer, clock, fron
     answer = web.post(f"/u/{token}", data={"List-Unsubscribe": "One-Click"})
     assert answer.status_code == 503 and "暂时无法处理" in answer.text
     assert token not in caplog.text and "nobody" not in caplog.text
+
+
+def test_what_is_agreed_to_is_what_the_policy_says(world, letter, engine, signer, clock, front):
+    """The words of the consent, and data abroad where a provider takes them there."""
+    words = {"email": {"zh-CN": "我同意收邮件。", "en": "I agree to e-mail."}}
+    told = dataclasses.replace(front, consent_words=words, abroad="US")
+    web = TestClient(Starlette(routes=routes(engine, signer, clock=clock, front=told)), base_url=PUBLIC)
+    p = path_of(letter[1], "p")
+    assert "I agree to e-mail." in web.get(p, params={"lang": "en"}).text
+    shown = ["email", "sms", "topic:tips", "topic:new"]
+    save(web, p, shown, ["sms", "topic:tips", "topic:new"])
+    clock.now += timedelta(seconds=1)
+    save(web, p, ["sms", "topic:tips", "topic:new"], [*shown, "abroad"])
+    granted = world.rows("select wording from consents where channel = 'email' and is_granted and source = 'page'")
+    assert granted == [("我同意收邮件。",)]
+    (choice,) = world.rows("select subject, is_granted, wording from choices")
+    assert choice[:2] == ("abroad", True) and "US" in choice[2]

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from retention.errors import ConfigError, Problem
 from retention.journey.document import Document, read_document
 from retention.journey.explain import explain_errors
+from retention.journey.fields import CHANNELS
 from retention.journey.files import Files
 from retention.journey.law import Law, narrow, read_law
 from retention.journey.policy_fields import Hours
@@ -113,6 +114,15 @@ class Policy:
             for subject in self.law.subjects(channel, country)
             if subject != "abroad" or self.goes_abroad(channel, country)
         )
+
+    def places_abroad(self) -> list[str]:
+        """The countries to which a channel's provider takes data of people who have to agree to that first."""
+        asked = [
+            channel
+            for channel in CHANNELS
+            if any("abroad" in self.consents_needed("marketing", channel, country) for country in self.said.markets)
+        ]
+        return sorted({getattr(self.said.processed_in, channel) for channel in asked})
 
     def goes_abroad(self, channel: str, country: str | None) -> bool:
         """Whether the channel's provider is said to handle data outside the country that asks about it."""

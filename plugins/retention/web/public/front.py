@@ -17,11 +17,14 @@ years: every newer message has a newer one. Links to unsubscribe do not end whil
 
 @dataclass(frozen=True)
 class Front:
-    """`topics`: id -> title by locale."""
+    """`topics`: id -> title by locale. `consent_words`: channel -> what people agree to, by locale; where it says nothing the
+    page's own words stand. `abroad`: the countries to which the providers take customers' data, "" for none."""
 
     shop: Shop
     signer: Signer
     topics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    consent_words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    abroad: str = ""
 
     def shop_name(self, lang: str) -> str:
         """The shop's name in the page's language, or the nearest there is."""
@@ -31,6 +34,11 @@ class Front:
         """A topic in the page's language, or the nearest there is."""
         titles = self.topics[topic]
         return titles[choose_locale(lang, list(titles), "zh-CN")]
+
+    def consent_to(self, channel: str, lang: str) -> str | None:
+        """What somebody agrees to on a channel, in the page's language or the nearest there is; None: nothing is written."""
+        words = self.consent_words.get(channel)
+        return words[choose_locale(lang, list(words), "zh-CN")] if words else None
 
     def may_choose(self, receiver: Receiver, *, now: datetime) -> bool:
         """Whether a message is new enough for its link to somebody's settings."""

@@ -46,7 +46,8 @@ def read_front(signer: Signer, include: Path = ROOT / "include") -> Front:
     shop, document = read_shop("include/shop.yaml", files.get("shop.yaml", ""))
     if shop is None:
         raise ConfigError(document.problems or [Problem("include/shop.yaml", 1, "is missing.", "It names the shop.")])
-    return Front(shop, signer, read_policy(files).topics)
+    policy = read_policy(files)
+    return Front(shop, signer, policy.topics, policy.consent_words, ", ".join(policy.places_abroad()))
 
 
 def routes(engine: Engine, signer: Signer, *, clock: Clock, front: Front | None = None) -> list[Route]:

@@ -62,15 +62,16 @@ def list_boxes(conn: Connection, receiver: Receiver, front: Front, lang: str) ->
     channels = []
     for it in list_permissions(conn, receiver):
         words = _fill(front, lang, it.channel)
+        agree = front.consent_to(it.channel, lang) or words["agree"]
         channels.append(
             Box(
                 it.channel,
                 texts.TITLES[lang][it.channel],
-                words["agree"],
+                agree,
                 words["refuse"],
                 it.is_granted,
                 address=None if it.channel == "webhook" else it.address,
-                hint=words["agree"],
+                hint=agree,
                 care=words["suppressed"] if it.is_suppressed else None,
             )
         )
@@ -85,7 +86,12 @@ def list_boxes(conn: Connection, receiver: Receiver, front: Front, lang: str) ->
         "no_profiling", words["profiling"], words["profiling"], words["profiling_again"],
         not chosen.get("profiling", True), hint=words["profiling_hint"],
     )  # fmt: skip
-    return {"channels": channels, "topics": topics, "personal": [objection]}
+    personal = [objection]
+    if front.abroad:
+        agree, no = (words[name].replace("{places}", front.abroad) for name in ("abroad", "not_abroad"))
+        box = Box("abroad", words["abroad_title"], agree, no, chosen.get("abroad", False), hint=agree)
+        personal.append(box)
+    return {"channels": channels, "topics": topics, "personal": personal}
 
 
 def _save(asked: Asked, conn: Connection, receiver: Receiver, front: Front, lang: str, *, now: datetime) -> str:
@@ -106,7 +112,7 @@ def _save(asked: Asked, conn: Connection, receiver: Receiver, front: Front, lang
     for name, box in changed.items():
         if name in CHANNELS and name not in ticked:
             withdraw(conn, receiver, [name], source="page", wording=box.refuse, now=now)
-    choices = {n: (n in ticked, box.agree if n in ticked else box.refuse) for n, box in changed.items() if ":" in n}
+    choices = {n: (n in ticked, box.agree if n in ticked else box.refuse) for n, box in changed.items() if ":" in n or n == "abroad"}
     if "no_profiling" in changed:
         box, is_objection = changed["no_profiling"], "no_profiling" in ticked
         choices["profiling"] = (not is_objection, box.agree if is_objection else box.refuse)
