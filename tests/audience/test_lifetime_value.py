@@ -304,21 +304,35 @@ def test_a_day_writes_only_those_whose_facts_changed(shop):
         shop.buy(customer, "2026-03-01", order_id=f"{customer}-1")
     for customer in ("still", "cancels"):
         shop.buy(customer, "2026-04-01", order_id=f"{customer}-2")
+    for customer in ("lined", "relined"):
+        shop.buy(customer, "2026-03-01", None, order_id=f"{customer}-1")
+    shop.line("relined-1", 1, 5)
     refresh(shop, "2026-07-01")
     shop.buy("buys", "2026-07-01 10:00")
     shop.buy("new", "2026-07-01 10:00")
     shop.buy("late", "2026-05-05", known="2026-07-01 11:00")
     for order in ("cancels-2", "vanishes-1"):
         shop.turn(order, "cancelled", moment("2026-07-01 11:00"))
+    shop.line("lined-1", 1, 5, day="2026-07-01 11:00")
     with shop.engine.begin() as conn:
         at = {"at": moment("2026-07-01 11:00")}
         conn.execute(text("update orders set amount = 99, recorded_at = :at where order_id = 'fixed-1'"), at)
+        conn.execute(text("update order_items set amount = 9, recorded_at = :at where order_id = 'relined-1'"), at)
     run = refresh(shop, "2026-07-02")
-    assert (run.is_full, run.customers) == (False, 6)
+    assert (run.is_full, run.customers) == (False, 8)
     written = dict(
         shop.world.rows("select customer_id, frequency from customer_values where as_of = :at", at=moment("2026-07-02"))
     )
-    assert written == {"buys": 1, "new": 0, "cancels": 0, "vanishes": None, "late": 1, "fixed": 0}
+    assert written == {
+        "buys": 1,
+        "new": 0,
+        "cancels": 0,
+        "vanishes": None,
+        "late": 1,
+        "fixed": 0,
+        "lined": 0,
+        "relined": 0,
+    }
     before, after = shop.values("2026-07-01 12:00"), shop.values("2026-07-02")
     assert before.keys() - after.keys() == {"vanishes"} and after.keys() - before.keys() == {"new"}
     assert after["still"][0] == 1 and after["still"][1] < before["still"][1]

@@ -90,6 +90,13 @@ def live(shop: Buyers, random: Random, begin, days: int, people: int = 25) -> No
                     shift=timedelta(hours=random.choice([0, 0, 30])),
                     at=at,
                 )
+            elif what < 0.94:
+                do(
+                    "insert into order_items (order_id, line, category, quantity, amount, currency, recorded_at)"
+                    " values (:order, 9, 'tea', 1, 15, 'CNY', :at) on conflict do nothing",
+                    order=random.choice(known),
+                    at=at,
+                )
             elif what < 0.97:
                 do(
                     "update order_items set amount = amount + 1, recorded_at = :at"

@@ -10,9 +10,9 @@ with cycles as (
 ),
 drawn as (
     select s.customer_id, s.category, s.last_on, s.intervals, s.median as own_days, c.days as usual_days,
-           case when c.days is not null
+           case when c.days is not null and s.intervals + :weight > 0
                     then (s.intervals * coalesce(s.median, 0) + :weight * c.days) / (s.intervals + :weight)
-                when s.intervals >= :weight then s.median end as days
+                when s.intervals >= greatest(:weight, 1) then s.median end as days
     from category_sums s
     left join cycles c on c.category = s.category and c.customers >= :min_customers
 )
