@@ -1,8 +1,8 @@
--- Whose sums may differ from those of the run before, in the temporary table scratch_touched, and whether for orders or for
+-- Whose sums may differ from those of the run before, in the table scratch_touched, and whether for orders or for
 -- activity: facts learned after :since, or that came to pass after :after, or left a window between the two runs. Both begin
 -- some hours before the last run, for what was being written down then. Beside the run before: :old_orders_from and
 -- :old_activity_from.
-create temporary table scratch_touched on commit drop as
+create unlogged table scratch_touched as
 select customer_id, bool_or(by_orders) as by_orders, bool_or(by_activity) as by_activity
 from (
     select customer_id, true as by_orders, false as by_activity

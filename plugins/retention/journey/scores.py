@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
@@ -156,7 +156,7 @@ def _parse_schemes(value: object) -> tuple[str, ...]:
     raise refuse(f"{show(value)} names no schemes.", "Write [six], [shares], or [six, shares].")
 
 
-Schemes = Annotated[tuple[Literal["six", "shares"], ...], PlainValidator(_parse_schemes)]
+Schemes = Annotated[tuple[str, ...], PlainValidator(_parse_schemes), PlainSerializer(list)]
 
 
 class Scores(Block):

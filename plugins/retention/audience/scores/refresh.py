@@ -29,7 +29,7 @@ OVERLAP = timedelta(hours=6)
 # Sums of a million customers stay in memory (about 300 MB at the most), and one more process helps.
 _SETTINGS = {"work_mem": "256MB", "max_parallel_workers_per_gather": "1", "parallel_tuple_cost": "0.01"}
 
-_SCRATCH = ("undone", "odd", "orders", "activity", "sums", "judged", "rated", "shares")
+_SCRATCH = ("touched", "undone", "odd", "orders", "activity", "sums", "judged", "rated", "shares")
 
 # What the sums themselves depend on: if one of these changes, everybody is summed up anew.
 _OF_SUMS = ("currency", "rates", "window", "activity_window")
@@ -90,8 +90,7 @@ def refresh_scores(
             .returning(score_runs.c.run_id)
         ).scalar_one()
         write_cuts(conn, run_id, cuts)
-        conn.execute(text("drop view if exists scored_sums"))
-        conn.execute(text("drop table if exists " + ", ".join(f"scratch_{name}" for name in _SCRATCH)))
+        _drop_scratch(conn)
     return Refreshed(run_id, as_of, is_rebuild, customers, touched, moved)
 
 
@@ -133,17 +132,24 @@ def _pick(facts: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _sum_everybody(conn: Connection, facts: dict[str, Any]) -> int:
-    moments = _pick(facts, "as_of", "known_at")
-    run(conn, "score/find_undone", **moments)
-    run(conn, "score/find_odd_orders", **moments, **_pick(facts, "currency", "rates"))
-    conn.execute(text("analyze scratch_undone, scratch_odd"))
-    run(conn, "score/sum_all_orders", **moments, **_pick(facts, "currency", "rates", "orders_from"))
-    run(conn, "score/sum_all_activity", **moments, **_pick(facts, "activity_from"))
-    conn.execute(text("analyze scratch_orders, scratch_activity"))
-    touched = run(conn, "score/sum_everybody", **moments).rowcount
+    conn.execute(text("create unlogged table scratch_touched (customer_id text, by_orders boolean, by_activity boolean)"))
+    run(conn, "score/find_undone", **_pick(facts, "as_of", "known_at"))
+    _sum_facts(conn, facts, everybody=True)
+    touched = run(conn, "score/sum_everybody", **_pick(facts, "as_of", "known_at")).rowcount
     run(conn, "score/end_missing", as_of=facts["as_of"])
     conn.execute(text("create temporary view scored_sums as select * from scratch_sums"))
     return touched
+
+
+def _sum_facts(conn: Connection, facts: dict[str, Any], *, everybody: bool) -> None:
+    """Orders and activity in sums, of everybody or of those in scratch_touched; scratch_undone is there."""
+    moments = _pick(facts, "as_of", "known_at")
+    money = _pick(facts, "currency", "rates")
+    run(conn, "score/find_odd_orders", **moments, **money, everybody=everybody)
+    conn.execute(text("analyze scratch_undone, scratch_odd"))
+    run(conn, "score/sum_orders", **moments, **money, **_pick(facts, "orders_from"), everybody=everybody)
+    run(conn, "score/sum_activity", **moments, **_pick(facts, "activity_from"), everybody=everybody)
+    conn.execute(text("analyze scratch_orders, scratch_activity"))
 
 
 def _sum_touched(conn: Connection, facts: dict[str, Any], last: Run, config: Scores) -> int:
@@ -156,12 +162,23 @@ def _sum_touched(conn: Connection, facts: dict[str, Any], last: Run, config: Sco
         old_orders_from=last.as_of - config.window,
         old_activity_from=last.as_of - config.activity_window,
     )
-    conn.execute(text("analyze scratch_touched"))
-    touched = run(conn, "score/sum_touched", **facts).rowcount
+    touched = _sum_scratch_touched(conn, facts)
     run(conn, "score/forget_gone", as_of=facts["as_of"])
     run(conn, "score/change_sums")
     conn.execute(text("create temporary view scored_sums as select * from customer_sums"))
     return touched
+
+
+def _sum_scratch_touched(conn: Connection, facts: dict[str, Any]) -> int:
+    conn.execute(text("analyze scratch_touched"))
+    run(conn, "score/find_undone_touched", **_pick(facts, "as_of", "known_at"))
+    _sum_facts(conn, facts, everybody=False)
+    return run(conn, "score/sum_touched", **_pick(facts, "as_of", "known_at")).rowcount
+
+
+def _drop_scratch(conn: Connection) -> None:
+    conn.execute(text("drop view if exists scored_sums"))
+    conn.execute(text("drop table if exists " + ", ".join(f"scratch_{name}" for name in _SCRATCH)))
 
 
 def sum_one(
@@ -169,9 +186,9 @@ def sum_one(
 ) -> dict[str, Any]:
     """One customer's sums as of any moment, from the facts, by the names of customer_sums; empty for no customer."""
     run(conn, "score/touch_one", customer_id=customer_id)
-    run(conn, "score/sum_touched", **_facts(config, as_of, known_at))
+    _sum_scratch_touched(conn, _facts(config, as_of, known_at))
     row = dict(conn.execute(text("select * from scratch_sums")).one()._mapping)
-    conn.execute(text("drop table scratch_sums, scratch_touched"))
+    _drop_scratch(conn)
     return {name: value for name, value in row.items() if name != "is_customer"} if row["is_customer"] else {}
 
 

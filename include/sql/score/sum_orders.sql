@@ -1,5 +1,5 @@
--- Every customer's orders as of :as_of in sums, in the table scratch_orders. Amounts are added up as whole ten-thousandths:
--- exact, and small in memory. An order below nothing gives money back: it lessens the amount and is no order. What is of
+-- The orders of everybody (:everybody) or of those in scratch_touched, as of :as_of, in sums: in the table scratch_orders. Amounts
+-- are added up as whole ten-thousandths: exact, and small in memory. An order below nothing gives money back: it lessens the amount and is no order. What is of
 -- another currency without a rate counts as an order and adds nothing.
 create unlogged table scratch_orders as
 select customer_id,
@@ -22,6 +22,7 @@ from (
     union all
     select order_id, customer_id, occurred_at, recorded_at, amount, currency from scratch_odd
 ) as known
-where amount is not null and occurred_at <= :as_of and recorded_at <= :known_at
+where (:everybody or customer_id in (select customer_id from scratch_touched where by_orders))
+  and amount is not null and occurred_at <= :as_of and recorded_at <= :known_at
   and order_id not in (select order_id from scratch_undone)
 group by customer_id
