@@ -1,7 +1,7 @@
 """Events of a provider, beside the rate at which Postgres copies the same rows: on one core, all of it.
 
     .venv/bin/python benchmarks/events.py
-    .venv/bin/python benchmarks/events.py --messages 200000 --json
+    .venv/bin/python benchmarks/events.py --messages 200000 --months 1 --json
 
 Postgres and this process share one core. SendGrid's batches are made and signed beforehand; what is measured is the app of
 `retention serve` (without the network) and what follows: the signature, the raw body on disk, JSON taken apart, each event
@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
+import psutil
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from sqlalchemy import Connection, Engine, create_engine, text
@@ -31,6 +32,7 @@ from retention.delivery.events.interpret import interpret
 from retention.delivery.events.sources import Sources
 from retention.store.embedded import hold
 from retention.store.migrate import migrate
+from retention.store.months import open_months
 from retention.store.staging import copy_csv
 from retention.web.public.app import make_app
 
@@ -42,35 +44,53 @@ AT_ONCE = 4
 
 COLUMNS = ("message_id", "kind", "reason", "provider", "provider_id", "event_key", "link_key", "is_machine", "occurred_at", "recorded_at")  # fmt: skip
 
-WORLD = (
+PEOPLE = (
     "insert into journey_versions (journey, content_hash, content, created_at) values ('bench', 'h', '{}', :at)",
-    "insert into cohorts (mode, journey, cohort_at, version_id, status, candidates, created_at)"
-    " values ('live', 'bench', :at, 1, 'open', :count, :at)",
-    "insert into batches (cohort_id, step, channel, wave, ordinal, size, state, planned_at)"
-    " select 1, 'hello', 'email', 0, n, 1000, 'done', :at from generate_series(0, (:count - 1) / 1000) as n",
-    "insert into customers (customer_id, email, occurred_at, recorded_at)"
-    " select 'C' || n, 'name.' || n || '@example.com', :at, :at from generate_series(1, :count) as n",
-    "insert into consents (customer_id, channel, purpose, is_granted, source, occurred_at, recorded_at)"
-    " select customer_id, 'email', 'marketing', true, 'bench', :at, :at from customers",
-    "insert into enrollments (cohort_id, mode, journey, customer_id, occurrence, arm, is_eligible, email, entered_at)"
-    " select 1, 'live', 'bench', customer_id, 'round:1', 'main', true, email, :at from customers order by length(customer_id), 1",
-    "insert into messages (enrollment_id, cohort_id, step, channel, attempt, role, decision, address, locale, batch_id,"
-    " due_at, not_before, not_after, planned_at)"
-    " select enrollment_id, 1, 'hello', 'email', 1, 'first', 'send', email, 'en', 1 + (enrollment_id - 1) / 1000, :at, :at,"
-    " :at, :at from enrollments order by enrollment_id",
-    "insert into outcomes (message_id, kind, provider, provider_id, occurred_at, recorded_at)"
-    " select message_id, 'accepted', 'sendgrid', 'x', :at, :at from messages order by message_id",
-    "analyze",
+    """insert into customers (customer_id, email, occurred_at, recorded_at)
+       select 'C' || n, 'name.' || n || '@example.com', :at, :at from generate_series(1, :count) as n""",
+    """insert into consents (customer_id, channel, purpose, is_granted, source, occurred_at, recorded_at)
+       select customer_id, 'email', 'marketing', true, 'bench', :at, :at from customers""",
+)
+MONTH = (
+    """insert into cohorts (mode, journey, cohort_at, version_id, status, candidates, created_at)
+       values ('live', 'bench', :at, 1, 'open', :count, :at)""",
+    """insert into batches (cohort_id, step, channel, wave, ordinal, size, state, planned_at)
+       select max(cohort_id), 'hello', 'email', 0, n, 1000, 'done', :at
+       from cohorts, generate_series(0, (:count - 1) / 1000) as n group by n""",
+    """insert into enrollments (cohort_id, mode, journey, customer_id, occurrence, arm, is_eligible, email, entered_at)
+       select (select max(cohort_id) from cohorts), 'live', 'bench', customer_id,
+              'round:' || (select max(cohort_id) from cohorts), 'main', true, email, :at
+       from customers order by length(customer_id), customer_id""",
+    """insert into messages (enrollment_id, cohort_id, step, channel, attempt, role, decision, address, locale, batch_id, due_at,
+                             not_before, not_after, planned_at)
+       select e.enrollment_id, e.cohort_id, 'hello', 'email', 1, 'first', 'send', e.email, 'en', b.batch_id, :at, :at, :at, :at
+       from (select *, (row_number() over (order by enrollment_id) - 1) / 1000 as ordinal from enrollments
+             where cohort_id = (select max(cohort_id) from cohorts)) as e
+       join batches b using (cohort_id, ordinal)
+       order by e.enrollment_id""",
+    """insert into outcomes (message_id, kind, provider, provider_id, occurred_at, recorded_at)
+       select message_id, 'accepted', 'sendgrid', 'x', :at, :at from messages
+       where cohort_id = (select max(cohort_id) from cohorts) order by message_id""",
 )
 
 
-def make_world(engine: Engine, count: int) -> list[tuple[int, int, str]]:
-    """Messages that went out. Returns id, batch and address of each."""
+def make_world(engine: Engine, count: int, months: int) -> list[tuple[int, int, str]]:
+    """A message to everybody in each month. Returns id, batch and address of the last month's."""
+    first = 12 * 2026 + 12 - months
+    for n in range(months):
+        at = datetime((first + n) // 12, (first + n) % 12 + 1, 1, tzinfo=UTC)
+        with engine.begin() as conn:
+            open_months(conn, at)
+        with engine.begin() as conn:
+            for statement in (*(PEOPLE if n == 0 else ()), *MONTH):
+                said = {"at": at, "count": count}
+                conn.execute(text(statement), {name: it for name, it in said.items() if f":{name}" in statement})
     with engine.begin() as conn:
-        for statement in WORLD:
-            said = {"at": datetime.fromtimestamp(AT, UTC), "count": count}
-            conn.execute(text(statement), {name: it for name, it in said.items() if f":{name}" in statement})
-        return [tuple(row) for row in conn.execute(text("select message_id, batch_id, address from messages"))]
+        conn.execute(text("analyze"))
+        newest = (
+            "select message_id, batch_id, address from messages where cohort_id = (select max(cohort_id) from cohorts)"
+        )
+        return [tuple(row) for row in conn.execute(text(newest))]
 
 
 def make_bodies(messages: list[tuple[int, int, str]], luck: random.Random) -> list[bytes]:
@@ -134,6 +154,13 @@ async def post(app, path: str, headers: list[tuple[bytes, bytes]], body: bytes) 
     return said[0]
 
 
+def spent(home: Path) -> float:
+    """Seconds of processor time of this process and of Postgres so far."""
+    postmaster = psutil.Process(int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0]))
+    every = [psutil.Process(), postmaster, *postmaster.children()]
+    return sum(sum(it.cpu_times()[:2]) for it in every)
+
+
 def take_in(engine: Engine, app, requests: list[tuple[list, bytes]]) -> tuple[float, float, dict]:
     """Seconds for receiving all, and for understanding all."""
 
@@ -170,10 +197,10 @@ def read_payloads(conn: Connection) -> list[bytes]:
     return ["".join(lines[at : at + BATCH]).encode() for at in range(0, len(lines), BATCH)]
 
 
-def measure(url: str, count: int, say) -> dict:
+def measure(url: str, home: Path, count: int, months: int, say) -> dict:
     engine = create_engine(url, connect_args={"options": "-c timezone=UTC"})
-    say(f"making {count:,} messages and their events")
-    messages = make_world(engine, count)
+    say(f"making {count:,} messages in each of {months} months, and the events of the last")
+    messages = make_world(engine, count, months)
     key, luck = generate_private_key(SECP256R1()), random.Random(7)
     bodies = make_bodies(messages, luck)
     events = sum(len(orjson.loads(body)) for body in bodies)
@@ -181,7 +208,9 @@ def measure(url: str, count: int, say) -> dict:
     sources = Sources(sendgrid=(key.public_key(),))
     app = make_app(engine, sources=sources, public_url=None, signer=None, clock=lambda: NOW)
     say(f"{events:,} events in {len(bodies):,} requests of {sum(map(len, bodies)) / len(bodies) / 1000:,.0f} kB")
+    before = spent(home)
     received, understood, done = take_in(engine, app, requests)
+    worked = spent(home) - before
     assert done["fresh"] == events and done["odd"] == done["failed"] == 0, done
     with engine.connect() as conn:
         stood = count_rows(conn)
@@ -198,9 +227,11 @@ def measure(url: str, count: int, say) -> dict:
         assert again["fresh"] == 0 and count_rows(conn) == stood
     return {
         "events": events,
+        "months": months,
         "requests": len(bodies),
         "kb_a_request": round(sum(map(len, bodies)) / len(bodies) / 1000),
         "events_per_s": round(events / (received + understood)),
+        "events_per_cpu_s": round(events / worked),
         "received_s": round(received, 2),
         "interpreted_s": round(understood, 2),
         "copy_bare_per_s": round(events / bare),
@@ -218,6 +249,7 @@ def count_rows(conn: Connection) -> dict[str, int]:
 def main() -> None:
     options = argparse.ArgumentParser(description="Events beside bare COPY, on one core.")
     options.add_argument("--messages", type=int, default=50_000)
+    options.add_argument("--months", type=int, default=13, help="of messages that are kept")
     options.add_argument("--json", action="store_true")
     asked = options.parse_args()
     say = (lambda *words: None) if asked.json else print
@@ -225,13 +257,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rt-bench-") as name, hold(Path(name) / "home") as server:
         url = server.url("retention")
         migrate(url)
-        figures = measure(url, asked.messages, say)
+        figures = measure(url, Path(name) / "home", asked.messages, asked.months, say)
     print(json.dumps(figures, indent=2)) if asked.json else show(figures)
 
 
 def show(figures: dict) -> None:
     print()
     print(f"{figures['events_per_s']:>10,} events/s  ({figures['events']:,} in requests of {BATCH:,}, one core)")
+    print(f"{figures['events_per_cpu_s']:>10,} events a second of processor time, ours and Postgres'")
     print(f"{figures['copy_bare_per_s']:>10,} rows/s    COPY of the same outcomes into a table without an index")
     print(f"{figures['copy_indexed_per_s']:>10,} rows/s    COPY into one with the indexes of outcomes")
     print(f"{figures['repeated_events_per_s']:>10,} events/s  the same requests once more: nothing new, nothing double")

@@ -3,9 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import bindparam, text
 
 from retention.delivery.events.agents import is_machine_agent
 from retention.delivery.events.outcomes import Happened, append_outcomes, make_key
+from retention.store.months import open_months
 from tests.delivery.sent import send
 
 NOW = datetime(2026, 12, 2, tzinfo=UTC)
@@ -55,14 +57,45 @@ def test_events_of_others_are_not_taken(engine, world, sent):
 
 @pytest.mark.parametrize("is_click_first", [True, False])
 def test_a_click_sooner_than_an_eye_is_a_machines_whichever_is_told_first(engine, world, sent, is_click_first):
-    rows = [happened(sent["a"], "delivered", "d"), happened(sent["a"], "clicked", "c", AT + 3)]
+    rows = [happened(sent["a"], "delivered", "d", provider="sendgrid"), happened(sent["a"], "clicked", "c", AT + 3)]
     late = happened(sent["b"], "clicked", "c2", AT + 60)
-    for row in [*(reversed(rows) if is_click_first else rows), happened(sent["b"], "delivered", "d2"), late]:
+    for row in [
+        *(reversed(rows) if is_click_first else rows),
+        happened(sent["b"], "delivered", "d2", provider="sendgrid"),
+        late,
+    ]:
         append(engine, row)
     assert world.rows("select message_id, is_machine from outcomes where kind = 'clicked' order by 1") == [
         (sent["a"], True),
         (sent["b"], False),
     ]
+
+
+def test_an_sms_is_read_before_its_delivery_is_reported(engine, world):
+    sent = send(world, "a", channel="sms")
+    append(
+        engine, happened(sent["a"], "clicked", "c", AT - 2), happened(sent["a"], "delivered", "d", provider="twilio")
+    )
+    assert world.count("outcomes", is_machine=True) == 0
+
+
+@pytest.mark.parametrize("months", [0, 1, 5])
+def test_a_message_is_found_however_long_ago_its_person_entered(engine, world, months):
+    """Ids tell the month: that of the message may be later than that of the enrollment."""
+    later = ((84 + months) << 32) + 7
+    with engine.begin() as conn:
+        conn.execute(text("select setval('enrollments_enrollment_id_seq', :id)"), {"id": (84 << 32) + 1})
+        conn.execute(text("select setval('messages_message_id_seq', :id)"), {"id": later})
+        open_months(conn, datetime(2026, 12, 1, tzinfo=UTC))
+        conn.execute(
+            text("create table months.much_later partition of outcomes for values from (:a) to (:b)").bindparams(
+                bindparam("a", (85 << 32) + (1 << 32), literal_execute=True),
+                bindparam("b", 200 << 32, literal_execute=True),
+            )
+        )
+    sent = send(world, "a")
+    assert sent["a"] == later + 1
+    assert append(engine, happened(sent["a"], "delivered", "d")).faults == {}
 
 
 def test_all_links_within_seconds_are_a_machines(engine, world, sent):

@@ -1,11 +1,13 @@
 -- Append what events tell of messages: one element each of the arrays. An event whose message we never sent, or that names
 -- another batch or address than the message's, is not taken. Returns by slot how many were new, the places (from 1) of the
 -- new ones that have an effect, and places and faults of those not taken.
+-- Ids tell their month in the bits above the 32nd (store/months.py) and messages is cut by the enrollment's: looked for near
+-- the message's own month first, and everywhere only if it is not there.
 with told as (
     select t.*, case
-               when m.message_id is null then 'unknown_message'
-               when t.batch_id <> m.batch_id then 'other_batch'
-               when t.address <> lower(m.address) then 'other_address'
+               when coalesce(near.batch_id, far.batch_id) is null then 'unknown_message'
+               when t.batch_id <> coalesce(near.batch_id, far.batch_id) then 'other_batch'
+               when t.address <> lower(coalesce(near.address, far.address)) then 'other_address'
            end as fault
     from unnest(
         cast(:ids as bigint[]), string_to_array(:kinds, e'\x1f'), cast(:keys as bigint[]), cast(:moments as float8[]),
@@ -15,7 +17,19 @@ with told as (
         cast(:slots as integer[]), cast(:effects as boolean[]))
         with ordinality as t (message_id, kind, event_key, moment, provider, provider_id, reason, link_id, link_key,
                               is_machine, batch_id, address, slot, has_effect, place)
-    left join messages m on m.message_id = t.message_id and m.decision = 'send'
+    left join lateral (
+        select m.batch_id, m.address
+        from messages m
+        where m.message_id = t.message_id and m.decision = 'send'
+          and m.enrollment_id >= ((t.message_id >> 32) - 2) << 32 and m.enrollment_id < ((t.message_id >> 32) + 2) << 32
+        limit 1
+    ) as near on true
+    left join lateral (
+        select m.batch_id, m.address
+        from messages m
+        where near.batch_id is null and m.message_id = t.message_id and m.decision = 'send'
+        limit 1
+    ) as far on true
 ),
 added as (
     insert into outcomes (message_id, kind, reason, provider, provider_id, event_key, link_id, link_key, is_machine,

@@ -7,8 +7,7 @@ where c.message_id = any(cast(:ids as bigint[]))
   and not c.is_machine
   and (exists (
           select from outcomes d
-          join messages m using (message_id)
-          where d.message_id = c.message_id and d.kind = 'delivered' and m.channel = 'email'
+          where d.message_id = c.message_id and d.kind = 'delivered' and d.provider = any(cast(:mailers as text[]))
             and c.occurred_at <= d.occurred_at + cast(:no_reader as interval))
        or exists (
           select from outcomes o

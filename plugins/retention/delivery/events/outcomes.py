@@ -22,6 +22,9 @@ SEPARATOR = "\x1f"
 NO_READER_S = timedelta(seconds=5)
 """Who clicks sooner after an e-mail's delivery has not read it: a scanner."""
 
+MAILERS = ("sendgrid",)
+"""Providers of e-mail. An SMS is often read before its delivery is reported."""
+
 NO_HAND_S = timedelta(seconds=3)
 """Two different links of a message within this time were not clicked by hand: a scanner tries them all."""
 
@@ -106,6 +109,7 @@ def append_outcomes(conn: Connection, rows: Sequence[Happened], now: datetime) -
             conn,
             "events/flag_machines",
             ids=write_ids(sorted(clicked | delivered)),
+            mailers=list(MAILERS),
             no_reader=NO_READER_S,
             no_hand=NO_HAND_S,
         )
