@@ -146,7 +146,7 @@ class ProviderPaused(DeliveryError):
     """The provider keeps failing, or asked to wait: nothing goes out to it for `wait_s` seconds."""
 
     def __init__(self, account: str, wait_s: float, why: str):
-        self.account, self.wait_s = account, wait_s
+        self.account, self.wait_s, self.why = account, wait_s, why
         super().__init__(f"{account}: nothing goes out for the next {wait_s:.0f} s: {why}")
 
 

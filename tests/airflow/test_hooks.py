@@ -22,7 +22,7 @@ SMS = {"connection_id": "retention_sms", "conn_type": "twilio", "login": "AC" + 
 PUSH = {"connection_id": "retention_webhook", "conn_type": "webhook", "password": "gateway-secret-one"}
 EXTRA = {
     "sendgrid": {"from_email": "news@example.com", "from_name": None, "reply_to": "", "per_second": None},
-    "twilio": {"senders": {"CN": "MG123", "*": "+15005550006"}, "per_second": "none", "max_segments": ""},
+    "twilio": {"senders": {"CN": "MG" + "1" * 32, "*": "+15005550006"}, "per_second": "none", "max_segments": ""},
     "webhook": {"batch_size": "50", "per_second": "", "timeout_s": None, "status_url": ""},
 }
 """With what Airflow's form writes for fields that are left empty."""
@@ -127,7 +127,7 @@ def test_the_wrong_key(front):
     assert press_test({**SMS, "host": front.url}) == (False, "Twilio did not answer as expected (503).")
 
 
-@pytest.mark.parametrize("senders", ["+15005550006", ' {"CN": "MG123", "*": "+15005550006"}'])
+@pytest.mark.parametrize("senders", ["+15005550006", ' {"CN": "MG%s", "*": "+15005550006"}' % ("1" * 32)])
 def test_senders_as_the_form_writes_them(front, senders):
     assert press_test({**SMS, "host": front.url, "extra": {"senders": senders}})[0]
 
@@ -141,7 +141,7 @@ def test_senders_that_are_none(front, senders):
 def test_nobody_there(front):
     front.close()
     is_fine, said = press_test({**EMAIL, "host": front.url})
-    assert not is_fine and said == "SendGrid did not answer as expected (no connection (libcurl 7))."
+    assert not is_fine and said == f"SendGrid did not answer as expected (no connection to {front.url.removeprefix('http://')} (libcurl 7))."
 
 
 @pytest.mark.parametrize("variable", ["RETENTION_PUBLIC_URL", "RETENTION_SIGNING_KEY"])

@@ -241,16 +241,19 @@ def answer(status, body=None, **headers):
     [
         (201, {"sid": "SM1"}, ("accepted", None, None)),
         (201, {}, ("unknown", "twilio no sid", None)),
-        (302, {}, ("unknown", "twilio 302", None)),
         (429, {"code": 20429}, ("later", "twilio 20429", None)),
         (503, None, ("later", "twilio 503", None)),
+        (502, None, ("unknown", "twilio 502", None)),
+        (504, None, ("unknown", "twilio 504", None)),
+        (408, None, ("later", "twilio 408", None)),
+        (425, None, ("later", "twilio 425", None)),
         (400, {"code": 21611}, ("later", "twilio 21611", None)),
         (400, {"code": 21610}, ("refused", "opted_out 21610", "opted_out")),
         (400, {"code": 21211, "message": "+8613800138000 is not valid"}, ("refused", "invalid 21211", "invalid")),
         (400, {"code": 21614}, ("refused", "not_mobile 21614", "not_mobile")),
         (400, {"code": 21408}, ("refused", "region 21408", None)),
         (400, {"code": 99999}, ("refused", "refused 99999", None)),
-        (400, {"code": "x"}, ("refused", "refused 400", None)),
+        (400, {"code": "x"}, ("split", "refused 400", None)),
     ],
 )
 def test_twilio_s_answers(open_channel, status, body, expected):
@@ -270,12 +273,15 @@ def test_twilio_refuses_the_account(open_channel, status, code):
         (202, None, ("accepted", None, None)),
         (429, None, ("later", "sendgrid 429", None)),
         (500, None, ("later", "sendgrid 500", None)),
+        (502, None, ("unknown", "sendgrid 502", None)),
+        (504, None, ("unknown", "sendgrid 504", None)),
+        (408, None, ("later", "sendgrid 408", None)),
+        (200, None, ("unknown", "sendgrid 200", None)),
         (413, None, ("split", "invalid 413", None)),
         (400, {"errors": [{"field": "personalizations.3.to.0.email"}]}, ("split", "invalid 400", "invalid")),
         (400, {"errors": [{"field": "personalizations.3.substitutions"}]}, ("split", "invalid 400", None)),
         (400, {"errors": [{"field": None}]}, ("split", "invalid 400", None)),
         (400, ["?"], ("split", "invalid 400", None)),
-        (301, None, ("unknown", "sendgrid 301", None)),
     ],
 )
 def test_sendgrid_s_answers(open_channel, status, body, expected):
@@ -289,6 +295,20 @@ def test_sendgrid_refuses_the_account(open_channel, status, field):
         open_channel("email").read(answer(status, {"errors": [{"field": field}]}), Call((LETTER,)))
 
 
+@pytest.mark.parametrize("channel", ["email", "sms"])
+@pytest.mark.parametrize("status", [301, 404, 405, 410])
+def test_whoever_answers_there_is_not_the_provider(open_channel, channel, status):
+    with pytest.raises(AccountRefused, match=f"Connection retention_{channel}"):
+        open_channel(channel).read(answer(status), Call((LETTER,)))
+
+
+@pytest.mark.parametrize(("channel", "status"), [("email", 200), ("email", 204), ("sms", 200), ("sms", 204)])
+def test_a_success_that_is_not_the_provider_s_ends_the_sending(open_channel, channel, status):
+    reading = open_channel(channel).read(answer(status), Call((LETTER,)))
+    assert reading.result == "unknown" and "does not answer like" in reading.ends
+    assert f"Connection retention_{channel}" in reading.ends and "api." in reading.ends
+
+
 # --- accounts and tokens --------------------------------------------------------------------------------------------
 
 
@@ -299,6 +319,16 @@ def test_sendgrid_refuses_the_account(open_channel, status, field):
         ('{"conn_type": "smtp"}', 'has the type "smtp", which does not carry email. Types: sendgrid, outbox.'),
         ('{"conn_type": "sendgrid"}', "has no password"),
         ('{"conn_type": "sendgrid", "password": "SG.hidden"}', 'extra has no "from_email"'),
+        ('{"conn_type": "sendgrid", "password": "SG.hidden\\n", "extra": {"from_email": "a@b.co"}}', "password has characters"),
+        ('{"conn_type": "sendgrid", "password": "SG.hiddené", "extra": {"from_email": "a@b.co"}}', "password has characters"),
+        (
+            '{"conn_type": "sendgrid", "password": "SG.hidden", "host": "h\u00f6st", "extra": {"from_email": "a@b.co"}}',
+            "host has characters",
+        ),
+        (
+            '{"conn_type": "sendgrid", "password": "SG.hidden", "extra": {"from_email": "a@b@c"}}',
+            '"from_email" is no e-mail address',
+        ),
         (
             '{"conn_type": "sendgrid", "password": "SG.hidden", "extra": {"from_email": "a@b.co", "form_name": "x"}}',
             'extra has an unknown key "form_name". Keys: from_email,',
@@ -350,3 +380,20 @@ def test_the_registry_has_the_providers_and_types_name_their_channel(open_channe
     assert PROVIDERS["email"] == {"sendgrid": SendGridProvider} and PROVIDERS["sms"] == {"twilio": TwilioProvider}
     for channel in ("email", "sms"):  # the contract of all of them: test_contract.py
         assert open_channel(channel).account.endswith(f":retention_{channel}")
+
+
+@pytest.mark.parametrize("sender", ["+15005550006", "12345", "Shop", "MG" + "b" * 32])
+def test_who_may_send_sms(open_channel, sender):
+    open_channel("sms", senders={"*": sender})
+
+
+@pytest.mark.parametrize("sender", ["+1", "MG123", "A name too long", "\u5e97", "", 7])
+def test_who_may_not(open_channel, sender):
+    with pytest.raises(ConfigError, match="no sender for"):
+        open_channel("sms", senders={"*": sender})
+
+
+def test_a_name_turns_no_words_around_and_holds_no_commands():
+    row = Row(name="\u202eevil\u2066\x00\x1b[2J\x9d")
+    letter = Renderer(SHIPPED["birthday_care"], "greeting").write(row, mode="live")
+    assert not set("\u202e\u2066\x00\x1b\x9d") & set(letter.text + letter.subject) and "evil[2J" in letter.text

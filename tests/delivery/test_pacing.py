@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from retention.delivery import pacing
-from retention.delivery.channels.base import Provider
+from retention.delivery.channels.base import Provider, read_wait
 from retention.delivery.http import Answer
 from retention.delivery.pacing import HEADROOM, OPENS_AT, SharedGate, find_pause
 from retention.errors import ProviderPaused
@@ -175,11 +175,15 @@ def test_a_success_between_starts_the_count_anew(gate):
 def test_a_day_s_segments_are_used_up(gate, world):
     it = gate(segments_per_day=10)
     it.enter()
-    assert it.ask_turn([4, 4]).count == 2
+    assert it.ask_turn([4, 4, 4]).count == 2  # a turn shrinks to what is left
     assert it.ask_turn([3]).is_end and it.is_down
     assert it.ask_turn([2]).is_end  # for the rest of this batch
-    it.enter()
-    assert it.ask_turn([2]).count == 1
+    with pytest.raises(ProviderPaused, match="the 10 segments of the day are used up"):
+        it.enter()  # the next one does not fit: nothing is tried again and again
+    other = gate(segments_per_day=10)
+    other.enter()
+    assert other.ask_turn([2]).count == 1
+    it = other
     with pytest.raises(ProviderPaused, match="the 10 segments of the day are used up"):
         it.enter()
     with world.engine.begin() as conn:
@@ -198,3 +202,54 @@ def test_a_stop_is_seen_before_the_next_request(gate, world, monkeypatch):
     with world.engine.begin() as conn:
         stop_sending(conn, "j", reason="wrong price", actor="ada", now=NOW)
     assert it.ask_turn([1]).is_end and it.is_stopped
+
+
+def test_a_stop_is_heard_before_the_next_request_begins(gate, world):
+    """Long before the look each second."""
+    it, other = gate(), gate()
+    try:
+        it.enter()
+        assert it.ask_turn([1] * 50).count == 50 and it.may_begin()
+        with world.engine.begin() as conn:
+            stop_sending(conn, "another", reason="x", actor="ada", now=NOW)
+        time.sleep(0.05)
+        assert it.may_begin()
+        with world.engine.begin() as conn:
+            stop_sending(conn, None, reason="wrong price", actor="ada", now=NOW)
+        time.sleep(0.05)
+        assert not it.may_begin() and it.is_stopped and it.ask_turn([1]).is_end
+        assert other.may_begin()  # has not entered yet: what is handed over then is checked against the stops themselves
+    finally:
+        it.close()
+
+
+def test_who_says_429_without_a_moment_is_left_alone_for_longer_each_time(gate, world, monkeypatch):
+    monkeypatch.setattr(pacing, "PATIENCE_S", 0)
+    it, waits = gate(), []
+    for said in ({}, {"retry-after": "-5"}, {"retry-after": "soon"}, {}, {}):
+        it.is_down = False
+        for _ in range(3):  # all that was under way
+            it.note(Answer("answered", 429, said))
+        with pytest.raises(ProviderPaused) as caught:
+            it.enter()
+        waits.append(round(caught.value.wait_s))
+        with world.engine.begin() as conn:
+            conn.exec_driver_sql("update provider_accounts set blocked_until = null")
+    assert waits == [1, 2, 4, 8, 16]
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"retry-after": "120"}, 120),
+        ({"retry-after": "90000"}, 86400),
+        ({"retry-after": "Tue, 01 Dec 2026 10:00:30 GMT", "date": "Tue, 01 Dec 2026 10:00:00 GMT"}, 30),
+        ({"retry-after": "Tue, 01 Dec 2026 09:00:00 GMT", "date": "Tue, 01 Dec 2026 10:00:00 GMT"}, None),
+        ({"retry-after": "Tue, 01 Dec 2026 10:00:30 GMT"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_a_provider_wants_to_be_left_alone(headers, expected):
+    assert read_wait(headers) == expected

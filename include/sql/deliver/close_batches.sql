@@ -1,4 +1,4 @@
--- Count anew what is in doubt in the batches that have any; those that waited for it alone are done.
+-- Count anew what is in doubt in the batches that have any, or wait for it: those that waited for it alone are done.
 update batches b
 set in_doubt = counted.in_doubt,
     state = case when counted.in_doubt = 0 and b.state = 'unknown' then 'done' else b.state end,
@@ -9,7 +9,7 @@ from (
     join messages m using (batch_id)
     left join outcomes u on u.message_id = m.message_id and u.kind = 'unknown'
     left join outcomes o on o.message_id = m.message_id and o.kind in ('accepted', 'withheld', 'refused')
-    where d.in_doubt > 0
+    where d.in_doubt > 0 or d.state = 'unknown'
     group by d.batch_id
 ) as counted
 where counted.batch_id = b.batch_id

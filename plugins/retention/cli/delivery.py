@@ -99,7 +99,7 @@ def send_test(
         say(f"AIRFLOW_CONN_RETENTION_{channel.upper()}; docs/delivery.md says how.")
         return
     with closing(open_provider(channel, account, read_clock)) as provider:
-        receipt = hand_over(provider, letter)
+        receipt = hand_over(provider, letter, open_store())
     say(
         f"{account.provider} took it, as {receipt.provider_id}. No coupon was spent; the code {letter.values[1] or '-'} is invented."
     )

@@ -114,6 +114,14 @@ class Fields:
             self.refuse(f"has no {name}.", remedy)
         return value
 
+    def check_plain(self) -> None:
+        """What goes into an address or a header has to be printable ASCII, without spaces. The value is not shown."""
+        account = self._account
+        for name, value in (("login", account.login), ("password", account.password), ("host", account.base_url)):
+            if value and not re.fullmatch(r"[!-~]+", value):
+                what = f"{name} has characters that can't be sent: other than printable ASCII, or a space."
+                self.refuse(what, "Copy it anew, without line breaks.")
+
     def take(self, key: str, default: Any = None) -> Any:
         """A key of its extra; what is not taken is unknown. Airflow's form writes null, or nothing, for what is left empty."""
         value = self._extra.pop(key, None)

@@ -32,6 +32,9 @@ from retention.store.tables import batches, messages
 MAX_ATTEMPTS = 5
 """How often a batch that nobody accepted is tried before it is `failed`, visibly. What an outage costs is not counted."""
 
+MAX_TRIALS = 20
+"""How often a batch is tried, others included, when it is the one that an account is tried with that keeps failing."""
+
 LATE_S = 60
 """How long to try to write down a provider's answers when the database has gone away."""
 
@@ -189,7 +192,11 @@ class BatchWorker:
             mark_rest("later")
             self._finish(batch_id, receipts.values(), "ready", str(refusal), is_counted=False)
             raise
-        except BaseException:
+        except BaseException as error:
+            if not self.provider.has_written:  # nobody can have been accepted
+                mark_rest("later")
+                self._finish(batch_id, receipts.values(), "ready", type(error).__name__, is_counted=False)
+                raise
             # A task that is cleared, say. What was heard is kept; who finds the batch `sending` finds out about the rest.
             self._finish(batch_id, receipts.values(), "sending", None)
             raise
@@ -205,11 +212,18 @@ class BatchWorker:
         if self.gate.is_closed:
             return self._finish(batch_id, receipts, "ready", None, is_counted=False)
         if self.gate.is_down:
-            self._finish(batch_id, receipts, "ready", error, is_counted=False)
+            # An outage is not a batch's fault; but one that the provider is tried with again and again may be.
+            state = "failed" if self.gate.is_trial_lost and self._count_tries(batch_id) >= MAX_TRIALS else "ready"
+            self._finish(batch_id, receipts, state, error, is_counted=self.gate.is_trial_lost)
+            if state == "failed":
+                return state
             self.gate.enter()  # waits, or ends the task for as long as the provider wants
             return "ready"
-        attempts = self.conn.scalar(select(batches.c.attempts).where(batches.c.batch_id == batch_id))
-        return self._finish(batch_id, receipts, "failed" if attempts >= MAX_ATTEMPTS else "ready", error)
+        is_over = self._count_tries(batch_id) >= MAX_ATTEMPTS
+        return self._finish(batch_id, receipts, "failed" if is_over else "ready", error)
+
+    def _count_tries(self, batch_id: int) -> int:
+        return self.conn.scalar(select(batches.c.attempts).where(batches.c.batch_id == batch_id))
 
     def _finish(
         self, batch_id: int, receipts: Iterable[Receipt], state: str, error: str | None, *, is_counted: bool = True

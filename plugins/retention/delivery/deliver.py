@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,11 +53,12 @@ def deliver_step(
     `refuse` raises what ends it before the next batch, which then stays as it is: it is asked in the transaction that
     would hand the batch over, after all that was read for it.
     """
-    with engine.connect() as conn:
+    with engine.connect() as conn, ExitStack() as ways_out:
         worker = BatchWorker(conn, engine, errand, provider, clock, refuse)
+        ways_out.enter_context(closing(worker.gate))
         todo = worker.list_batches()
         openings: list[datetime] = []
-        total, done, tries, give_up_at = len(todo), 0, 0, time.monotonic() + BUSY_WAIT_S
+        total, done, tries, alone_since = len(todo), 0, 0, None  # since when there is nothing else to do than to wait
         while todo:
             busy, again = [], []
             for batch_id in todo:
@@ -71,11 +73,13 @@ def deliver_step(
                     done += 1
                     if done == total or done % 20 == 0:
                         on_progress(f"{errand.step_id}/{errand.channel}: {done} of {total} batches")
+            has_waited = len(busy) == len(todo)
+            alone_since = (alone_since if has_waited else None) or time.monotonic()
             todo = [*again, *busy]
             if again:
                 time.sleep(RETRY_WAITS_S[min(tries, len(RETRY_WAITS_S) - 1)])
                 tries += 1
-            elif busy and time.monotonic() > give_up_at:
+            elif busy and time.monotonic() > alone_since + BUSY_WAIT_S:
                 raise RetryLater(
                     f"{errand.step_id}/{errand.channel}: {len(busy)} batches are being sent by another task. "
                     "It is safe to run this one again."

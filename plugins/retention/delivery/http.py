@@ -16,14 +16,20 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import certifi
 import pycurl
+
+from retention.errors import DeliveryError
 
 CONNECT_TIMEOUT_S = 10
 
 LATE_S = 0.02
 """How late a request may begin in its turn."""
+
+MAX_BODY_BYTES = 1_000_000
+"""How much of an answer is read: no provider's is longer, and what follows could be without end."""
 
 _NEVER_WRITTEN = frozenset(
     (
@@ -76,10 +82,11 @@ class Turn:
 class _Exchange:
     """One request on one handle."""
 
-    __slots__ = ("chunks", "headers", "is_head_whole", "request", "sent")
+    __slots__ = ("chunks", "headers", "is_full", "is_head_whole", "received", "request", "sent")
 
     def __init__(self, request: Request):
-        self.request, self.sent, self.headers, self.chunks, self.is_head_whole = request, 0, {}, [], False
+        self.request, self.sent, self.headers, self.chunks, self.received = request, 0, {}, [], 0
+        self.is_head_whole = self.is_full = False
 
     def read(self, size: int) -> bytes:
         piece = self.request.body[self.sent : self.sent + size]
@@ -93,6 +100,14 @@ class _Exchange:
         if colon:
             self.headers[name.strip().lower().decode("latin-1")] = value.strip().decode("latin-1")
 
+    def note_body(self, piece: bytes) -> int:
+        self.received += len(piece)
+        if self.received > MAX_BODY_BYTES:
+            self.is_full = True
+            return 0  # libcurl ends it
+        self.chunks.append(piece)
+        return len(piece)
+
     def is_written(self) -> bool:
         return self.request.method != "POST" or self.sent >= len(self.request.body)
 
@@ -104,6 +119,7 @@ class Client:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, at_once)
         self._timeout_s = timeout_s
+        self._has_written = False
         self._idle = [self._make_handle() for _ in range(at_once)]
 
     def _make_handle(self) -> pycurl.Curl:
@@ -126,15 +142,18 @@ class Client:
         requests: Sequence[Request],
         on_answer: Callable[[Request, Answer], Sequence[Request]],
         ask_turn: Callable[[int], Turn] = Turn,
+        may_begin: Callable[[], bool] = lambda: True,
     ) -> list[Request]:
         """Send all requests, as many at once as there are handles; those for which there was no turn come back unsent.
 
         `on_answer` is called for each answer as it comes and may give more requests. `ask_turn` is asked for leave for
         up to so many requests, again and again; leave for none ends the sending, and what is under way is waited for.
+        `may_begin` is asked before each request; its no is the same end. An error of theirs comes out as it is:
+        `has_written` tells whether anything had gone out by then.
         """
         waiting, turn, granted = deque(requests), Turn(0), 0
         under_way: dict[pycurl.Curl, _Exchange] = {}
-        is_open = True
+        is_open, self._has_written = True, False
         try:
             while under_way or (waiting and is_open):
                 pause = 1.0
@@ -148,7 +167,9 @@ class Client:
                         granted -= 1
                         # A moment that was missed is gone: making up for it would be too fast for somebody's rate.
                         if not turn.spacing_s or now - begin_at <= max(turn.spacing_s, LATE_S):
-                            self._begin(waiting.popleft(), under_way)
+                            is_open = may_begin()
+                            if is_open:
+                                self._begin(waiting.popleft(), under_way)
                     else:
                         turn = ask_turn(len(waiting))
                         granted, is_open = turn.count, not turn.is_end
@@ -162,6 +183,7 @@ class Client:
                     time.sleep(min(pause, 1.0))
         except BaseException:
             # What is under way is lost sight of: its connections must not be used again.
+            self._has_written = self._has_written or any(it.sent for it in under_way.values())
             for handle in under_way:
                 self._multi.remove_handle(handle)
                 handle.close()
@@ -175,6 +197,11 @@ class Client:
         self.exchange([request], lambda _, answer: answers.append(answer) or ())
         return answers[0]
 
+    @property
+    def has_written(self) -> bool:
+        """Whether anything of a body went out in the exchange that is under way, or in the last one."""
+        return self._has_written
+
     def close(self) -> None:
         """Close every connection."""
         for handle in self._idle:
@@ -183,11 +210,19 @@ class Client:
         self._multi.close()
 
     def _begin(self, request: Request, under_way: dict[pycurl.Curl, _Exchange]) -> None:
-        handle, it = self._idle.pop(), _Exchange(request)
-        handle.setopt(pycurl.URL, request.url)
-        # No "Expect: 100-continue": it costs a round trip, and a body is written once anyway.
+        it = _Exchange(request)
         headers = request.headers() if callable(request.headers) else request.headers
-        handle.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
+        handle = self._idle.pop()
+        try:
+            handle.setopt(pycurl.URL, request.url)
+            # No "Expect: 100-continue": it costs a round trip, and a body is written once anyway.
+            handle.setopt(pycurl.HTTPHEADER, [*headers, "Expect:"])
+        except (UnicodeError, TypeError, ValueError, pycurl.error):
+            self._idle.append(handle)
+            # Neither they nor what is wrong with them are shown: keys stand in headers.
+            raise DeliveryError(
+                f"{name_host(request.url)}: a request's address or headers can't be written. Look at the Connection."
+            ) from None
         if request.method == "POST":
             handle.setopt(pycurl.POST, 1)
             handle.setopt(pycurl.POSTFIELDSIZE_LARGE, len(request.body))
@@ -195,7 +230,7 @@ class Client:
         else:
             handle.setopt(pycurl.HTTPGET, 1)
         handle.setopt(pycurl.HEADERFUNCTION, it.note_header)
-        handle.setopt(pycurl.WRITEFUNCTION, it.chunks.append)
+        handle.setopt(pycurl.WRITEFUNCTION, it.note_body)
         self._multi.add_handle(handle)
         under_way[handle] = it
 
@@ -212,22 +247,39 @@ class Client:
                 it = under_way.pop(handle)
                 status = handle.getinfo(pycurl.RESPONSE_CODE)
                 answer = Answer("answered", status, it.headers, b"".join(it.chunks))
-                found.append((it.request, answer if it.is_head_whole else Answer("in_doubt", error="answer cut off")))
+                cut = Answer("in_doubt", error=f"answer of {name_host(it.request.url)} cut off")
+                found.append((it.request, answer if it.is_head_whole else cut))
+                self._has_written = True
                 self._multi.remove_handle(handle)
                 self._idle.append(handle)
             for handle, code, _ in failed:
                 it = under_way.pop(handle)
-                found.append((it.request, _explain(it, code)))
+                if it.is_full and it.is_head_whole:
+                    status = handle.getinfo(pycurl.RESPONSE_CODE)
+                    found.append((it.request, Answer("answered", status, it.headers, b"".join(it.chunks))))
+                else:
+                    found.append((it.request, _explain(it, code)))
+                self._has_written = self._has_written or it.sent > 0
                 self._multi.remove_handle(handle)
                 self._idle.append(handle)
         return found
 
 
 def _explain(it: _Exchange, code: int) -> Answer:
-    error = f"no answer (libcurl {code})"
+    host = name_host(it.request.url)
+    error = f"no answer from {host} (libcurl {code})"
     if code in _NEVER_WRITTEN:
-        return Answer("unsent", error=f"no connection (libcurl {code})")
+        return Answer("unsent", error=f"no connection to {host} (libcurl {code})")
     return Answer("in_doubt" if it.is_written() else "unsent", error=error)
+
+
+def name_host(url: str) -> str:
+    """The host of an address, with its port, and nothing else of it."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or "no host"
+    except ValueError:
+        return "no host"
 
 
 def _open_loopback(purpose: int, address: Any) -> Any:

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from retention.delivery.channels.base import OpenGate, Provider, read_wait
 from retention.delivery.http import Answer, Turn
 from retention.errors import ProviderPaused
+from retention.store.database import Listener
 from retention.store.queries import run
 from retention.store.tables import provider_accounts
 
@@ -39,7 +40,16 @@ PATIENCE_S = 15.0
 """A pause this short is waited for; for a longer one a task gives its worker back."""
 
 STOP_LOOK_S = 1.0
-"""How old the last look at the kill switch may be when a request begins."""
+"""How old the last look at the kill switch may be when a request begins: the net below what is heard of at once."""
+
+HEAR_S = 0.01
+"""How often, at most, is listened for a stop."""
+
+STOPS = "retention_stops"
+"""Where the database tells of stops, as they are committed: the journey, or * for all."""
+
+LONGEST_BACKOFF_S = 600.0
+"""The longest wait after a 429 that names none: it begins with a second and doubles."""
 
 
 def find_pause(conn: Connection, account: str) -> float:
@@ -49,11 +59,26 @@ def find_pause(conn: Connection, account: str) -> float:
     return max(seen["blocked_s"] or 0.0, seen["open_s"] or 0.0, 0.0) if seen else 0.0
 
 
+def find_reason(conn: Connection, account: str) -> ProviderPaused | None:
+    """Why nothing goes to the account right now, and for how long; None where nothing is in the way."""
+    seen = run(conn, "pacing/look_at_account", account=account, journey="").mappings().first()
+    wait_s = max(seen["blocked_s"] or 0.0, seen["open_s"] or 0.0) if seen else 0.0
+    return ProviderPaused(account, wait_s, seen["error"] or "it asked to wait") if wait_s > 0 else None
+
+
+def note_pause(conn: Connection, paused: ProviderPaused) -> None:
+    """Write down, for all workers, that the provider asked to be left alone."""
+    run(conn, "pacing/note_wait", account=paused.account, seconds=paused.wait_s, error=paused.why)
+
+
 class FreeGate(OpenGate):
     """For a provider without an account: nothing is shared, and nothing is in the way."""
 
-    is_stopped = is_down = is_closed = False
+    is_stopped = is_down = is_closed = is_trial_lost = False
     is_open: Callable[[], bool] = staticmethod(lambda: True)
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
     def enter(self) -> None:
         """Never waits."""
@@ -69,7 +94,8 @@ def open_gate(engine: Engine, provider: Provider, *, channel: str, journey: str)
 
 class SharedGate:
     """A worker's way to the wire; see base.Gate. One per deliver task and account. `is_stopped` and `is_down` say why
-    nothing more goes out: the journey's kill switch, or the provider; `is_closed`: its receivers' hours are over, which `is_open` tells."""
+    nothing more goes out: the journey's kill switch, or the provider; `is_closed`: its receivers' hours are over, which `is_open` tells.
+    `is_trial_lost`: a provider that keeps failing was tried with this batch, and failed again. `close` it."""
 
     def __init__(self, engine: Engine, provider: Provider, *, channel: str, journey: str):
         self._engine, self._provider, self._journey = engine, provider, journey
@@ -79,7 +105,11 @@ class SharedGate:
         budget = getattr(provider, "segments_per_day", None)
         self._budget = int(budget) if budget else None
         self._failures, self._error = 0, ""
-        self._has_failed = self._is_trial = False
+        self._has_failed = self._is_trial = self.is_trial_lost = False
+        self._refusals = 0  # 429 in a row
+        self._next_cost = 1  # what the next message takes of the day's budget, as far as we know
+        self._listener: Listener | None = None
+        self._heard_at = float("-inf")
         self._looked_at = float("-inf")
         self.is_stopped = self.is_down = self.is_closed = False
         self.is_open: Callable[[], bool] = lambda: True
@@ -89,13 +119,14 @@ class SharedGate:
 
     def enter(self) -> None:
         """Ask before a batch. Waits out a short pause; raises ProviderPaused for a long one."""
-        self.is_stopped = self.is_down = self.is_closed = self._is_trial = False
+        self.is_stopped = self.is_down = self.is_closed = self._is_trial = self.is_trial_lost = False
+        self._listener = self._listener or Listener(self._engine, STOPS)
         while True:
             seen = self._look()
             if (seen["blocked_s"] or 0) > 0:
                 self._wait_or_leave(seen["blocked_s"], seen["error"])
                 continue
-            if self._budget is not None and seen["used"] >= self._budget:
+            if self._budget is not None and seen["used"] + self._next_cost > self._budget:
                 raise self._pause(seen["day_s"], f"the {self._budget:,} segments of the day are used up")
             if seen["open_s"] is None:
                 self._has_failed = seen["failures"] > 0
@@ -128,12 +159,32 @@ class SharedGate:
             return Turn(len(costs))
         return self._take(costs)
 
+    def may_begin(self) -> bool:
+        """See base.Gate."""
+        if self._listener and not self.is_stopped:
+            now = time.monotonic()
+            if now - self._heard_at >= HEAR_S:
+                self._heard_at = now
+                if {self._journey, "*"} & set(self._listener.hear()):
+                    self.is_stopped = self._look()["is_stopped"]
+        return not self.is_stopped
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._listener:
+            self._listener.close()
+            self._listener = None
+
     def note(self, answer: Answer) -> None:
         """See base.Gate."""
         if answer.status == 429:
             wait_s = read_wait(answer.headers)
+            if not self.is_down:  # what was under way with it says the same once more
+                self._refusals += 1
+            if wait_s is None:
+                wait_s = min(2.0 ** min(self._refusals - 1, 20), LONGEST_BACKOFF_S)
             self.is_down = True
-            self._write("pacing/note_wait", seconds=1.0 if wait_s is None else wait_s, error="429: too many requests")
+            self._write("pacing/note_wait", seconds=wait_s, error="429: too many requests")
         elif answer.fate != "answered" or answer.status >= 500:
             if self.is_down:
                 return  # said already: what was under way with it says nothing new
@@ -144,11 +195,13 @@ class SharedGate:
         else:
             if self._failures:
                 self._has_failed = True
-            self._failures = 0
+            self._failures = self._refusals = 0
 
-    def _take(self, costs: Sequence[int]) -> Turn:
+    def _take(self, costs: Sequence[int], most_of_budget: int | None = None) -> Turn:
         count, cost = 0, 0
         most = self._rate * SLICE_S if self._rate else float("inf")
+        if most_of_budget is not None:
+            most = min(most, most_of_budget)
         while count < len(costs) and (not count or cost + costs[count] <= most):
             cost += costs[count]
             count += 1
@@ -158,9 +211,12 @@ class SharedGate:
         if taken:
             return Turn(count, now + taken.wait_s, seconds / count)
         seen = self._look()
-        if self._budget is not None and seen["used"] + cost > self._budget:
-            self.is_down = True
+        left = cost if self._budget is None else self._budget - seen["used"]
+        if costs[0] > left:
+            self.is_down, self._next_cost = True, costs[0]
             return Turn(0, is_end=True)
+        if cost > left:
+            return self._take(costs, left)
         return Turn(0, now + min(max(seen["taken_s"] - 0.5, 0.01), 1.0))
 
     def _note_failures(self) -> None:
@@ -170,6 +226,7 @@ class SharedGate:
             limit=OPENS_AT, shortest=SHORTEST_S, longest=LONGEST_S,
         ).scalar()  # fmt: skip
         self._failures = 0
+        self.is_trial_lost = self._is_trial
         self.is_down = self.is_down or (opened or 0) > 0
 
     def _look(self) -> Any:

@@ -5,7 +5,7 @@ Never sends. What neither settles stays in doubt and is listed; a person may clo
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -17,8 +17,9 @@ from sqlalchemy import Connection, Engine
 
 from retention.delivery.channels.base import Provider, Receipt, Sent
 from retention.delivery.events.interpret import interpret
+from retention.delivery.pacing import find_reason, note_pause
 from retention.delivery.receipts import append_receipts, write_ids
-from retention.errors import ConfigError, DeliveryError
+from retention.errors import ConfigError, DeliveryError, ProviderPaused
 from retention.store.audit import note
 from retention.store.queries import run
 
@@ -48,7 +49,8 @@ class Doubts:
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What came of it: settled by events, by asking, closed by a person; what stays; providers that could not be asked."""
+    """What came of it: settled by events, by asking, closed by a person; what stays; providers that could not be asked,
+    or refused to answer."""
 
     by_events: int
     by_asking: int
@@ -88,13 +90,10 @@ def reconcile(
         try:
             with closing(provider_of(channel, mode)) as provider:
                 for part in _cut(some, ASKED_AT_ONCE):
-                    sent = [Sent(it["message_id"], it["batch_id"], it["address"], it["sending_at"]) for it in part]
-                    found = [receipt for receipt in provider.look_up(sent).values() if receipt]
-                    with engine.begin() as conn:
-                        append_receipts(conn, found, provider.name, now)
-                        _settle_coupons(conn, [receipt.message_id for receipt in found], now)
-                    by_asking += len(found)
+                    by_asking += _ask(engine, provider, part, now)
                     on_progress(f"{channel}: {by_asking} settled by asking")
+                    if provider.trouble:
+                        raise provider.trouble
         except (ConfigError, DeliveryError) as error:
             troubles.append(f"{channel}: {error}")
     with engine.begin() as conn:
@@ -107,6 +106,30 @@ def reconcile(
         run(conn, "deliver/close_batches", now=now)
     closed = len(left) if close_by else 0
     return Reconciled(by_events, by_asking, closed, [] if close_by else list(_count(left)), troubles)
+
+
+def _ask(engine: Engine, provider: Provider, part: list[dict[str, Any]], now: datetime) -> int:
+    """How many of these the provider settled. Raises ProviderPaused where nothing may be asked of it right now."""
+    with engine.connect() as conn:
+        paused = find_reason(conn, provider.account) if provider.account else None
+        taken: dict[int, set[str]] = defaultdict(set)
+        for row in run(conn, "deliver/list_taken", ids=write_ids(it["message_id"] for it in part)):
+            taken[row.message_id].add(row.provider_id)
+    if paused:
+        raise paused
+    found = provider.look_up(
+        [
+            Sent(it["message_id"], it["batch_id"], it["address"], it["sending_at"], frozenset(taken[it["message_id"]]))
+            for it in part
+        ]
+    )
+    receipts = [receipt for receipt in found.values() if receipt]
+    with engine.begin() as conn:
+        append_receipts(conn, receipts, provider.name, now)
+        _settle_coupons(conn, [receipt.message_id for receipt in receipts], now)
+        if isinstance(provider.trouble, ProviderPaused):
+            note_pause(conn, provider.trouble)
+    return len(receipts)
 
 
 def _settle_coupons(conn: Connection, message_ids: list[int], now: datetime) -> None:

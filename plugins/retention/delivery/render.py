@@ -26,6 +26,9 @@ _HTML = make_environment(is_html=True)
 
 _LINE_BREAKS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters of a name that turn the words around it, or are none: control characters and bidi overrides."""
+
 
 class Row(Protocol):
     """What `deliver/load_letters` brings of a message; `coupon_valid_until` is an instant."""
@@ -73,7 +76,7 @@ class Renderer:
     def write(self, row: Row, *, mode: str, batch_id: int = 0) -> Letter:
         """One letter. Raises RenderError, which names the template and no person."""
         words = self._words(row.channel, row.locale)
-        name = " ".join(row.name.split()) if row.name else ""
+        name = " ".join(_UNSEEN.sub("", " ".join(row.name.split())).split()) if row.name else ""
         day = self._write_day(row, words.locale) if row.coupon_code else ""
         values = (name, row.coupon_code or "", day)
         if self._links:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from retention.delivery.channels.base import Letter, OpenGate, Provider, Receipt
 from retention.delivery.links import open_links
+from retention.delivery.pacing import find_reason
+from retention.delivery.plan import is_stopped
 from retention.delivery.render import Renderer
 from retention.errors import DeliveryError, RetentionError
 from retention.journey.load import Version
@@ -48,9 +50,15 @@ def write_test(
     locale: str | None = None,
     customer_id: str | None = None,
 ) -> Letter:
-    """The letter. Raises RetentionError for an unknown customer and an address that is suppressed, RenderError."""
+    """The letter. Raises RetentionError for an unknown customer, an address that is suppressed and while a stop stands,
+    RenderError."""
     journey, step = version.journey, version.journey.step(step_id)
+    if is_stopped(conn, journey.journey):
+        raise RetentionError(
+            f"{journey.journey}: is stopped, tests too. `retention stop --lift` lets it send again."
+        )
     look_as_of(conn, now, zone=journey.timezone)
+    address = address.lower() if channel == "email" else address  # as deliveries write it
     is_suppressed = text("select is_suppressed from as_of.suppressions where channel = :channel and address = :address")
     if conn.scalar(is_suppressed, {"channel": channel, "address": address}):
         raise RetentionError(
@@ -78,8 +86,14 @@ def write_test(
     return Renderer(version, step_id, links=open_links(conn.engine)).write(row, mode="test")
 
 
-def send_test(provider: Provider, letter: Letter) -> Receipt:
-    """Hand the letter over. Raises DeliveryError when the provider did not take it."""
+def send_test(provider: Provider, letter: Letter, engine: Engine | None = None) -> Receipt:
+    """Hand the letter over. Raises DeliveryError when the provider did not take it, ProviderPaused while nothing goes to
+    its account (which the store `engine` knows)."""
+    if engine is not None and provider.account:
+        with engine.connect() as conn:
+            paused = find_reason(conn, provider.account)
+        if paused:
+            raise paused
     receipts: list[Receipt] = []
     provider.hand_over([letter], OpenGate(), receipts.append)
     if not receipts or receipts[0].result != "accepted":

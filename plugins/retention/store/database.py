@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from psycopg import Error as DriverError
+from psycopg import sql
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 
 from retention.errors import StoreError
 
@@ -67,3 +72,51 @@ def connect(url: str | URL | None = None) -> Engine:
     """The engine for `url` (default: `database_url()`), one per address and process. Sessions run in UTC."""
     text = make_url(url).render_as_string(hide_password=False) if url else database_url()
     return _engine(text)
+
+
+class Listener:
+    """Hears what the database tells on a channel (NOTIFY), on a connection of its own. `hear` never waits.
+
+    What can't be heard is no error: a connection that is gone is opened anew at the next `hear`, and whoever has to know
+    for certain looks for themselves now and then. `close` it."""
+
+    def __init__(self, engine: Engine, channel: str):
+        self._engine, self._channel = engine, channel
+        self._conn: Any = None
+        self._tried_at = float("-inf")
+        self._open()
+
+    def hear(self) -> list[str]:
+        """What was told since the last time."""
+        if self._conn is None:
+            self._open()
+            return []
+        try:
+            return [it.payload for it in self._conn.notifies(timeout=0)]
+        except DriverError:
+            self.close()
+            return []
+
+    def close(self) -> None:
+        """Give the connection back to nobody: it ends."""
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def _open(self) -> None:
+        if time.monotonic() - self._tried_at < 1.0:
+            return
+        self._tried_at = time.monotonic()
+        try:
+            pooled = self._engine.raw_connection()
+            conn = pooled.driver_connection
+            pooled.detach()
+            conn.rollback()
+            conn.autocommit = True
+            conn.execute(sql.SQL("listen {}").format(sql.Identifier(self._channel)))
+        except (DBAPIError, DriverError):
+            return
+        self._conn = conn
+
+    def __del__(self) -> None:
+        self.close()

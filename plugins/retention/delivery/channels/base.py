@@ -9,14 +9,21 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple, Protocol
 
-from retention.delivery.http import Answer, Client, Request, Turn
+from retention.delivery.http import Answer, Client, Request, Turn, name_host
 from retention.delivery.sheets import Sheet, fill
 from retention.delivery.tokens import Signer
-from retention.errors import AccountRefused
+from retention.errors import AccountRefused, DeliveryError, ProviderPaused, RetryLater
+
+MAX_UNEXPLAINED = 3
+"""How many letters may be refused without a word, and nobody accepted, before the account is given up for now."""
+
+LONGEST_WAIT_S = 86_400.0
+"""The longest wait that a provider is believed to mean."""
 
 
 class Letter(NamedTuple):
@@ -86,6 +93,9 @@ class Gate(Protocol):
     def ask_turn(self, costs: Sequence[int]) -> Turn:
         """Leave for some of the requests that wait, the next ones first; for none when nothing is to go out any more."""
 
+    def may_begin(self) -> bool:
+        """Whether the next request may begin: no stop has been heard of. Asked before each, so it costs nearly nothing."""
+
     def note(self, answer: Answer) -> None:
         """Hear of an answer: refusals for being too fast, failures, successes."""
 
@@ -96,6 +106,10 @@ class OpenGate:
     def ask_turn(self, costs: Sequence[int]) -> Turn:
         """Leave for all."""
         return Turn(len(costs))
+
+    def may_begin(self) -> bool:
+        """Always."""
+        return True
 
     def note(self, answer: Answer) -> None:
         """Nothing to remember."""
@@ -110,6 +124,9 @@ class Sent:
     address: str
     sending_at: float
     """Epoch seconds."""
+
+    taken_ids: frozenset[str] = frozenset()
+    """The provider's ids of the customer's other messages: what was found under one of them is not this one."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +145,12 @@ class Provider(ABC):
     account: str = ""
     knows_all = False
     """Whether a look-up is certain of every message, at once."""
+
+    has_written = True
+    """Whether anything of the last hand-over may have gone out: asked when it ended in an error."""
+
+    trouble: DeliveryError | None = None
+    """Why the last look-up ended before it had asked about everybody: the provider refuses to be asked, or is too busy."""
 
     @abstractmethod
     def hand_over(self, letters: Sequence[Letter], gate: Gate, receive: Receive) -> None:
@@ -166,13 +189,17 @@ class Call:
 class Reading:
     """An answer, understood. `split`: nobody was accepted because of somebody: halve it, down to the one who is.
 
-    `others`: receipts of those in the request who fared otherwise, by message."""
+    `others`: receipts of those in the request who fared otherwise, by message. `is_unexplained`: of a split that names
+    nobody and no reason: who is alone in it may have done nothing wrong. `ends`: why nothing more may go to the account
+    after this answer, whatever it says of these letters."""
 
     result: Literal["accepted", "refused", "later", "unknown", "split"]
     provider_id: str | None = None
     reason: str | None = None
     suppress: str | None = None
     others: Mapping[int, Receipt] = field(default_factory=dict)
+    is_unexplained: bool = False
+    ends: str | None = None
 
 
 class HttpProvider(Provider):
@@ -196,6 +223,8 @@ class HttpProvider(Provider):
         """See Provider."""
         waiting: list[Request] = []  # every request there ever was; the client takes them in this order
         refusals: list[AccountRefused] = []
+        unexplained, has_accepted = 0, False
+        self.has_written = False
 
         def queue(some: Sequence[Letter]) -> list[Request]:
             built = self.build(some)
@@ -207,6 +236,7 @@ class HttpProvider(Provider):
             return requests
 
         def hear(request: Request, answer: Answer) -> Sequence[Request]:
+            nonlocal unexplained, has_accepted
             gate.note(answer)
             call: Call = request.what
             try:
@@ -217,6 +247,14 @@ class HttpProvider(Provider):
             if reading.result == "split" and len(call.letters) > 1:
                 half = math.ceil(len(call.letters) / 2)
                 return [*queue(call.letters[:half]), *queue(call.letters[half:])]
+            has_accepted = has_accepted or reading.result == "accepted"
+            if reading.result == "split" and reading.is_unexplained:
+                reading = replace(reading, result="later")
+                unexplained += 1
+                if unexplained >= MAX_UNEXPLAINED and not has_accepted:
+                    refusals.append(AccountRefused(self.say_unexplained(request, reading)))
+            if reading.ends:
+                refusals.append(AccountRefused(reading.ends))
             for letter in call.letters:
                 receive(self.make_receipt(letter, reading, call))
             return ()
@@ -224,9 +262,33 @@ class HttpProvider(Provider):
         def ask(count: int) -> Turn:
             return Turn(0, is_end=True) if refusals else gate.ask_turn([it.what.cost for it in waiting[-count:]])
 
-        self.client.exchange(queue(letters), hear, ask)
+        requests = queue(letters)
+        try:
+            self.client.exchange(requests, hear, ask, lambda: not refusals and gate.may_begin())
+        finally:
+            self.has_written = self.client.has_written
         if refusals:
             raise refusals[0]
+
+    def say_unexplained(self, request: Request, reading: Reading) -> str:
+        """Why an account is given up that refused so many letters without a word."""
+        return (
+            f"{name_host(request.url)} refuses every letter and does not say why ({reading.reason}). Put right the "
+            f"Connection {self.account.partition(':')[2]} or the template, then clear the task."
+        )
+
+    def note_trouble(self, answer: Answer) -> None:
+        """Keep why a look-up was not answered: see `trouble`. A wait that is asked for is not forgotten for anything else."""
+        if isinstance(self.trouble, ProviderPaused):
+            return
+        conn_id = self.account.partition(":")[2]
+        if answer.status == 429:
+            wait_s = read_wait(answer.headers)
+            self.trouble = ProviderPaused(self.account, 60.0 if wait_s is None else wait_s, "429: too many requests")
+        elif 300 <= answer.status < 500:
+            self.trouble = AccountRefused(f"{self.account} refuses to be asked ({answer.status}): see the Connection {conn_id}.")
+        else:
+            self.trouble = RetryLater(f"{self.account} did not answer when asked ({answer.status or answer.error}).")
 
     def make_receipt(self, letter: Letter, reading: Reading, call: Call) -> Receipt:
         """The receipt of one letter of an answered request."""
@@ -245,8 +307,14 @@ def _read_fate(answer: Answer) -> Reading:
 
 
 def read_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header; None where there is none that can be read."""
+    """Seconds of a Retry-After header, a number or a date beside the answer's own; None where none can be read."""
+    said = headers.get("retry-after", "").strip()
     try:
-        return max(0.0, min(float(headers["retry-after"]), 3600.0))
-    except (KeyError, ValueError):
+        seconds = float(said) if said[:1].isdigit() else _read_gap(headers.get("date", ""), said)
+    except (TypeError, ValueError):
         return None
+    return min(seconds, LONGEST_WAIT_S) if seconds >= 0 else None
+
+
+def _read_gap(first: str, last: str) -> float:
+    return (parsedate_to_datetime(last) - parsedate_to_datetime(first)).total_seconds()

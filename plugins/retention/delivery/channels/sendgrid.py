@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
+from email_validator import EmailNotValidError, validate_email
 
 from retention.delivery.accounts import Account, Fields
 from retention.delivery.channels.base import Call, HttpProvider, Letter, Ours, Reading, Receipt, Sent
-from retention.delivery.http import Answer, Request
+from retention.delivery.http import Answer, Request, name_host
 from retention.delivery.sheets import in_html, mark
 from retention.delivery.tokens import UNSUBSCRIBE
 from retention.errors import AccountRefused, RetryLater
@@ -28,6 +29,12 @@ MAX_FILLED_BYTES = 10_000
 
 MAX_BODY_BYTES = 20_000_000
 """SendGrid takes less than 30 MB a request."""
+
+LATER = frozenset((408, 425, 429))
+"""Statuses below 500 that say: not now."""
+
+GATEWAY = frozenset((502, 504))
+"""Statuses of a gateway that did not hear from the provider behind it: it may have acted."""
 
 EXTRA = ("from_email", "from_name", "reply_to", "per_second", "event_public_key")
 
@@ -41,12 +48,16 @@ class SendGridProvider(HttpProvider):
 
     def __init__(self, account: Account, ours: Ours):
         fields = Fields(account)
+        fields.check_plain()
         key = fields.require("password", account.password, "It is the API key: SG.xxxx.")
         sender = fields.take("from_email")
-        if not isinstance(sender, str) or "@" not in sender:
-            fields.refuse('extra has no "from_email".', "It is the verified sender: news@shop.example.com.")
+        if not _is_email(sender):
+            what = 'extra "from_email" is no e-mail address.' if sender else 'extra has no "from_email".'
+            fields.refuse(what, "It is the verified sender: news@shop.example.com.")
         self._from_email, self._from_name = sender, fields.take("from_name")
         self._reply_to = fields.take("reply_to")
+        if self._reply_to and not _is_email(self._reply_to):
+            fields.refuse('extra "reply_to" is no e-mail address.', "Where answers go: care@shop.example.com.")
         self.per_second = fields.take_number("per_second", 100.0, at_least=0.01)
         fields.take("event_public_key")  # what its events are checked by, on their way in: not ours to use
         fields.finish(EXTRA)
@@ -132,31 +143,47 @@ class SendGridProvider(HttpProvider):
         return person
 
     def read(self, answer: Answer, call: Call) -> Reading:
-        """202 took everybody; 400 nobody, because of somebody; 401 and 403 are about the account."""
-        status = answer.status
-        if status == 202 or status == 200:
+        """202 took everybody; 400 nobody, because of somebody; 401, 403 and what SendGrid never says are about the account."""
+        status, conn_id = answer.status, self.account.partition(":")[2]
+        if status == 202:
             return Reading("accepted", answer.headers.get("x-message-id"))
-        if status == 429 or status >= 500:
+        if status in GATEWAY:
+            return Reading("unknown", reason=f"sendgrid {status}")
+        if status in LATER or status >= 500:
             return Reading("later", reason=f"sendgrid {status}")
+        stranger = (
+            f"{name_host(self._url)} does not answer like SendGrid ({status}). Put right the host of the Connection "
+            f"{conn_id}, then clear the task."
+        )
+        if 200 <= status < 300:
+            return Reading("unknown", reason=f"sendgrid {status}", ends=stranger)
+        if 300 <= status < 400 or status in (404, 405, 410):
+            raise AccountRefused(stranger)
         if status in (401, 403):
             raise AccountRefused(
                 f"SendGrid refuses the account ({status}). Put right the password (API key) and the verified sender of "
-                f"the Connection {self.account.partition(':')[2]}, then clear the task."
+                f"the Connection {conn_id}, then clear the task."
             )
-        if status in (400, 413):
+        if 400 <= status < 500:
             fault = _find_fault(answer.body)
             if status == 400 and fault and not fault.startswith("personalizations"):
                 raise AccountRefused(
                     f'SendGrid refuses what is the same in every letter ("{fault}"). Put right the Connection '
-                    f"{self.account.partition(':')[2]} or the template, then clear the task."
+                    f"{conn_id} or the template, then clear the task."
                 )
             is_address = status == 400 and fault is not None and ".to" in fault
-            return Reading("split", reason=f"invalid {status}", suppress="invalid" if is_address else None)
+            return Reading(
+                "split",
+                reason=f"invalid {status}",
+                suppress="invalid" if is_address else None,
+                is_unexplained=status != 413 and fault is None,
+            )
         return Reading("unknown", reason=f"sendgrid {status}")
 
     def look_up(self, messages: Sequence[Sent]) -> dict[int, Receipt | None]:
         """By the Email Activity API, where the account has it: certain of what it finds, silent of the rest."""
         found: dict[int, Receipt | None] = {}
+        self.trouble = None
         by_batch: dict[int, dict[str, Sent]] = defaultdict(dict)
         for it in messages:
             by_batch[it.batch_id][it.address.lower()] = it  # nobody is twice in a batch
@@ -165,6 +192,7 @@ class SendGridProvider(HttpProvider):
             url = f"{self._url}/v3/messages?limit={MAX_PEOPLE}&query={query}"
             answer = self.client.fetch(Request(url, self._headers, method="GET"))
             if answer.status != 200:
+                self.note_trouble(answer)
                 break  # not part of this account's plan, or too many questions: its events have to tell
             for row in _load(answer.body).get("messages") or []:
                 it = people.get(str(row.get("to_email")).lower())
@@ -182,6 +210,14 @@ class SendGridProvider(HttpProvider):
         if "mail.send" not in (_load(answer.body).get("scopes") or []):
             raise AccountRefused("SendGrid knows the key, but it may not send: give it the scope mail.send.")
         return f"SendGrid knows the key; it may send. Sender: {self._from_email}"
+
+
+def _is_email(text: Any) -> bool:
+    try:
+        validate_email(text, check_deliverability=False, allow_smtputf8=False)
+    except (EmailNotValidError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def _fits(characters: int, letter: Letter, room: int) -> bool:

@@ -5,7 +5,9 @@ The StatusCallback of each message carries its signed id: what Twilio says of it
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -17,7 +19,7 @@ import phonenumbers
 
 from retention.delivery.accounts import Account, Fields
 from retention.delivery.channels.base import Call, HttpProvider, Letter, Ours, Reading, Receipt, Sent
-from retention.delivery.http import Answer, Request
+from retention.delivery.http import Answer, Request, name_host
 from retention.delivery.segments import count_segments
 from retention.delivery.tokens import STATUS
 from retention.errors import AccountRefused, RetryLater
@@ -39,6 +41,15 @@ BUSY = frozenset((14107, 20429, 21611, 63018, 63038))
 REGION = frozenset((21408, 21612, 21613))
 """Codes for a place that the sender may not or can't reach: not the number's fault."""
 
+GATEWAY = frozenset((502, 504))
+"""Statuses of a gateway that did not hear from the provider behind it: it may have acted."""
+
+BEFORE, AFTER = timedelta(seconds=5), timedelta(minutes=15)
+"""How long before and after a hand-over a message can have been created that is the one asked about."""
+
+_SENDER = re.compile(r"\+[1-9]\d{6,14}|\d{3,8}|MG[0-9a-fA-F]{32}|(?!MG)(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9 ]{1,11}")
+"""A number, a short code, a messaging service, or a name of up to 11 letters and digits."""
+
 EXTRA = ("account_sid", "senders", "per_second", "segments_per_day", "max_segments", "auth_token")
 
 
@@ -53,6 +64,7 @@ class TwilioProvider(HttpProvider):
 
     def __init__(self, account: Account, ours: Ours):
         fields = Fields(account)
+        fields.check_plain()
         login = fields.require("login", account.login, "It is the account SID (AC...) or an API key's SID (SK...).")
         secret = fields.require("password", account.password, "It is the auth token or the API key's secret.")
         sid = fields.take("account_sid") or login
@@ -122,21 +134,31 @@ class TwilioProvider(HttpProvider):
 
     def read(self, answer: Answer, call: Call) -> Reading:
         """201 took it; a 4xx with a code is about this number, or about the account."""
-        said = _load(answer.body)
-        if answer.status in (200, 201):
-            return (
-                Reading("accepted", str(said["sid"])) if said.get("sid") else Reading("unknown", reason="twilio no sid")
-            )
+        said, status, conn_id = _load(answer.body), answer.status, self.account.partition(":")[2]
+        stranger = (
+            f"{name_host(self._resource)} does not answer like Twilio ({status}). Put right host and account of the "
+            f"Connection {conn_id}, then clear the task."
+        )
+        if 200 <= status < 300:
+            if said.get("sid"):
+                return Reading("accepted", str(said["sid"]))
+            return Reading("unknown", reason="twilio no sid", ends=stranger)
         code = said.get("code") if isinstance(said.get("code"), int) else None
-        if answer.status == 429 or answer.status >= 500 or code in BUSY:
-            return Reading("later", reason=f"twilio {code or answer.status}")
-        if answer.status in (401, 403, 404) or code in OURS:
+        if status in GATEWAY:
+            return Reading("unknown", reason=f"twilio {status}")
+        if status in (408, 425, 429) or status >= 500 or code in BUSY:
+            return Reading("later", reason=f"twilio {code or status}")
+        if status in (401, 403, 404) or code in OURS:
             raise AccountRefused(
-                f"Twilio refuses the account or its sender ({code or answer.status}). Put right the Connection "
-                f"{self.account.partition(':')[2]}, then clear the task. https://www.twilio.com/docs/errors/{code or 20003}"
+                f"Twilio refuses the account or its sender ({code or status}). Put right the Connection "
+                f"{conn_id}, then clear the task. https://www.twilio.com/docs/errors/{code or 20003}"
             )
-        if answer.status < 400:
-            return Reading("unknown", reason=f"twilio {answer.status}")
+        if 300 <= status < 400 or status in (405, 410):
+            raise AccountRefused(stranger)
+        if status < 400:
+            return Reading("unknown", reason=f"twilio {status}")
+        if code is None:
+            return Reading("split", reason=f"refused {status}", is_unexplained=True)
         dead = DEAD.get(code or 0)
         word = dead or ("region" if code in REGION else "refused")
         return Reading("refused", reason=f"{word} {code or answer.status}", suppress=dead)
@@ -150,24 +172,40 @@ class TwilioProvider(HttpProvider):
 
     def look_up(self, messages: Sequence[Sent]) -> dict[int, Receipt | None]:
         """By the list of what went to the number since: certain of a single message that no other of ours can be."""
-        found: dict[int, Receipt | None] = {}
+        sids: dict[int, str] = {}
+        claims: Counter[str] = Counter()
+        self.trouble = None
 
         def hear(request: Request, answer: Answer) -> tuple[()]:
-            it, since = request.what
-            listed = _load(answer.body).get("messages") if answer.status == 200 else None
-            after = [row for row in listed or [] if _is_after(row, since)]
-            if len(after) == 1 and after[0].get("sid"):
-                found[it.message_id] = Receipt(it.message_id, "accepted", str(after[0]["sid"]))
+            if answer.status != 200:
+                self.note_trouble(answer)
+                return ()
+            it: Sent = request.what
+            said = _load(answer.body)
+            listed = [row for row in said.get("messages") or () if isinstance(row, dict)]
+            ours = [row for row in listed if self._can_be(it, row)]
+            # A page that ends within the span may hide others on the next one.
+            is_whole = not said.get("next_page_uri") or not listed or not _is_within(listed[-1], it.sending_at)
+            claims.update({str(row["sid"]) for row in ours})
+            if len(ours) == 1 and is_whole:
+                sids[it.message_id] = str(ours[0]["sid"])
             return ()
 
-        self.client.exchange([self._ask_about(it) for it in messages], hear)
-        return found
+        self.client.exchange([self._ask_about(it) for it in messages], hear, may_begin=lambda: not self.trouble)
+        return {
+            message_id: Receipt(message_id, "accepted", sid) for message_id, sid in sids.items() if claims[sid] == 1
+        }
+
+    def _can_be(self, it: Sent, row: dict[str, Any]) -> bool:
+        sid, senders = row.get("sid"), {self.prefix + to.removeprefix(self.prefix) for to in self._senders.values()}
+        is_ours = row.get("messaging_service_sid") in self._senders.values() or row.get("from") in senders
+        return bool(sid) and sid not in it.taken_ids and is_ours and _is_within(row, it.sending_at)
 
     def _ask_about(self, it: Sent) -> Request:
-        since = datetime.fromtimestamp(it.sending_at, UTC) - timedelta(seconds=2)
+        since = datetime.fromtimestamp(it.sending_at, UTC) - BEFORE
         query = urlencode({"To": self.prefix + it.address, "DateSent>": since.strftime("%Y-%m-%d"), "PageSize": 50})
         url = f"{self._resource}/Messages.json?{query}"
-        return Request(url, self._headers, method="GET", what=(it, since))
+        return Request(url, self._headers, method="GET", what=it)
 
     def check(self) -> str:
         """Whether Twilio knows the account."""
@@ -189,14 +227,17 @@ def _read_senders(fields: Fields) -> dict[str, str]:
         return {}
     for country, sender in senders.items():
         is_country = country == "*" or country in phonenumbers.SUPPORTED_REGIONS
-        if not is_country or not isinstance(sender, str) or not sender:
+        if not is_country:
             fields.refuse(f'extra "senders" has "{country}" in it.', remedy)
+        elif not isinstance(sender, str) or not _SENDER.fullmatch(sender.removeprefix("whatsapp:")):
+            fields.refuse(f'extra "senders" has no sender for "{country}".', remedy)
     return dict(senders)
 
 
-def _is_after(row: dict[str, Any], since: datetime) -> bool:
+def _is_within(row: dict[str, Any], sending_at: float) -> bool:
+    at = datetime.fromtimestamp(sending_at, UTC)
     try:
-        return parsedate_to_datetime(str(row.get("date_created"))) >= since
+        return at - BEFORE <= parsedate_to_datetime(str(row.get("date_created"))) <= at + AFTER
     except (TypeError, ValueError):
         return False
 

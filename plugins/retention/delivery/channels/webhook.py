@@ -115,12 +115,14 @@ class WebhookProvider(HttpProvider):
     def look_up(self, messages: Sequence[Sent]) -> dict[int, Receipt | None]:
         """By the gateway's status address, where it has one: certain of what it lists."""
         found: dict[int, Receipt | None] = {}
+        self.trouble = None
         for at in range(0, len(messages) if self._status_url else 0, MAX_MESSAGES):
             part = messages[at : at + MAX_MESSAGES]
             query = f"ids={','.join(str(it.message_id) for it in part)}"
             headers = ("Accept: application/json", *self._sign(query.encode()))
             answer = self.client.fetch(Request(f"{self._status_url}?{query}", headers, method="GET"))
             if answer.status != 200:
+                self.note_trouble(answer)
                 break
             asked = {it.message_id for it in part}
             listed = _load(answer.body).get("messages")

@@ -44,6 +44,16 @@ begin
 end $$;
 """
 
+TELL_STOPS = """
+create function public.tell_stop() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('retention_stops', coalesce(new.journey, '*'));
+    return null;
+end $$;
+
+create trigger tell_stop after insert on public.stops for each row execute function public.tell_stop();
+"""
+
 REASONS = (
     "holdout",
     "stopped",
@@ -126,3 +136,4 @@ def upgrade() -> None:
     op.execute(f"alter table messages add constraint ck_messages_reason_known check (reason in ({listed})) not valid")
     op.execute("alter table messages validate constraint ck_messages_reason_known")
     op.execute(VIEWS)
+    op.execute(TELL_STOPS)
