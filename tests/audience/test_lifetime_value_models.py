@@ -7,6 +7,9 @@ from scipy.special import hyp2f1
 from retention.audience.scores import bg_nbd, gamma_gamma
 from retention.audience.scores.bg_nbd import Grouped, Purchasing
 from retention.audience.scores.gamma_gamma import Spending
+from retention.audience.scores.value_models import ValueRules
+from retention.journey.scores import load_scores, read_scores
+from tests.world import INCLUDE
 
 CDNOW = Purchasing(0.2426, 4.4136, 0.7929, 2.4259)
 
@@ -143,6 +146,22 @@ def test_a_fit_without_a_maximum_is_refused(monkeypatch):
     monkeypatch.setattr(bg_nbd, "minimize", lambda *a, **k: real(*a, **(k | {"options": {"maxiter": 1}})))
     found = bg_nbd.fit(gathered(frequency, recency, age))
     assert found.refusal.startswith("no maximum was found") and found.parameters is None
+
+
+def test_the_rules_are_those_of_the_file():
+    assert ValueRules.of(load_scores(INCLUDE)) == ValueRules()
+    scores, _ = read_scores(
+        "scores.yaml", "lifetime_value: {discount_rate: 12.5%, min_customers: 1, most_correlated: 40%}"
+    )
+    assert ValueRules.of(scores) == ValueRules(discount_rate=0.125, min_customers=1, most_correlated=0.4)
+    scores, document = read_scores(
+        "scores.yaml", "lifetime_value: {min_customers: 0, min_spenders: many, discount_rate: 10}"
+    )
+    assert scores is None and [str(it).split(": ")[1].split(".")[1] for it in document.problems] == [
+        "discount_rate",
+        "min_customers",
+        "min_spenders",
+    ]
 
 
 def spenders(by: Spending, count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -54,7 +54,14 @@ def _parse_cut(value: object) -> timedelta | float | str:
     return parse_duration(value) if isinstance(value, str) else _parse_positive(value)
 
 
+def _parse_people(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1_000_000_000:
+        return value
+    raise refuse(f"{show(value)} is no number of customers.", "Write a whole number, 1 or more.")
+
+
 Currency = Annotated[str, PlainValidator(_parse_currency)]
+People = Annotated[int, PlainValidator(_parse_people)]
 Rates = Annotated[
     dict[str, Decimal],
     PlainValidator(_parse_rates),
@@ -150,6 +157,16 @@ class Weights(Block):
     risk: Weight = Field(default=20.0, description="Weight of the time since the last order: the shorter, the more points.")
 
 
+class LifetimeValue(Block):
+    """What a later purchase is worth, and below what its models are not trusted."""
+
+    discount_rate: Percent = Field(default=0.1, description="How much less a purchase in a year is worth.")
+    min_customers: People = Field(default=300, description="Of fewer customers nothing is fitted.")
+    min_repeaters: People = Field(default=50, description="So many must have bought again.")
+    min_spenders: People = Field(default=50, description="So many with an amount that is known, in each currency.")
+    most_correlated: Percent = Field(default=0.3, description="Amounts that go with how often one buys are refused.")
+
+
 def _parse_schemes(value: object) -> tuple[str, ...]:
     if isinstance(value, list) and value and set(value) <= {"six", "shares"} and len(set(value)) == len(value):
         return tuple(value)
@@ -174,6 +191,7 @@ class Scores(Block):
     schemes: Schemes = Field(default=("six",), description="Which tiers are kept.")
     shares: Shares = Field(default_factory=Shares, description="The shares of the scheme shares.")
     weights: Weights = Field(default_factory=Weights, description="What the points of the scheme shares are made of.")
+    lifetime_value: LifetimeValue = Field(default_factory=LifetimeValue, description="How lifetime value is fitted.")
 
     def as_written(self) -> dict[str, Any]:
         """All settings as plain data, the way the file writes them: `Scores.model_validate` reads them back."""

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from retention.audience.scores import bg_nbd, gamma_gamma
 from retention.audience.scores.bg_nbd import Grouped, PurchaseFit, Purchasing
 from retention.audience.scores.gamma_gamma import SpendFit, Spending
+from retention.journey.scores import Scores
 from retention.store.queries import run
 from retention.store.staging import analyze
 from retention.store.tables import purchase_models, spend_models
@@ -31,6 +32,11 @@ class ValueRules:
     min_spenders: int = 50
     most_correlated: float = gamma_gamma.MOST_CORRELATED
     discount_rate: float = 0.10
+
+    @classmethod
+    def of(cls, scores: Scores) -> ValueRules:
+        """As include/scores.yaml says."""
+        return cls(**scores.lifetime_value.model_dump())
 
 
 @dataclass(frozen=True)
