@@ -168,7 +168,8 @@ class TestContract:
                 try:
                     provider.hand_over(letters_of(channel, 2), OpenGate(), receipts.append)
                 except AccountRefused:
-                    assert not receipts and status >= 400
+                    # Nobody was accepted; or a success that is not the provider's own: in doubt, and the end.
+                    assert not receipts if status >= 400 else {it.result for it in receipts} == {"unknown"}
                 else:
                     assert {it.message_id for it in receipts} == {1, 2}
                 provider.look_up([Sent(1, 5, "+8613800000001", time.time())])

@@ -2,20 +2,25 @@
 
 import json
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from retention.delivery import batch_worker, pacing
 from retention.delivery.accounts import read_account
 from retention.delivery.channels.base import OpenGate, Sent
 from retention.delivery.choose import open_provider
-from retention.delivery.http import Client, Request
-from retention.errors import AccountRefused, DeliveryError, ProviderPaused
+from retention.delivery.http import Answer, Client, Request
+from retention.delivery.send_test import send_test, write_test
+from retention.errors import AccountRefused, DeliveryError, ProviderPaused, RetentionError, RetryLater
+from retention.insight.status import stop_sending
 from tests.delivery.tea import NOW, set_accounts
 from tests.delivery.test_contract import letters_of
 from tests.delivery.test_deliver import GREETING, deliver, outcomes, planned  # noqa: F401 - planned is a fixture
 from tests.delivery.test_reconcile import Knowing, in_doubt, lost, settle  # noqa: F401 - lost is a fixture
+from tests.world import LONG_AGO, shipped
 
 
 @contextmanager
@@ -238,3 +243,82 @@ def test_no_batch_waits_for_doubts_that_it_does_not_have(world, lost):  # noqa: 
         conn.exec_driver_sql("update batches set state = 'unknown', done_at = null")
     settle(world, Knowing())
     assert in_doubt(world) == [("done", 0)]
+
+
+# --- what ends, and what is heard -----------------------------------------------------------------------------------
+
+
+def test_a_lone_batch_that_keeps_failing_ends(world, planned, monkeypatch):  # noqa: F811
+    """The circuit is open because of it alone: the tries with which the account is tried again count."""
+    monkeypatch.setattr(pacing, "SHORTEST_S", 0.01)
+    monkeypatch.setattr(pacing, "LONGEST_S", 0.01)
+    monkeypatch.setattr(batch_worker, "MAX_TRIALS", 8)
+
+    class Failing(Shared):
+        def hand_over(self, letters, gate, receive):
+            self.reached.append(len(letters))
+            gate.note(Answer("answered", 503))
+            raise RetryLater("503")
+
+    cohort_id, provider = planned(10), Failing()
+    for _ in range(30):
+        try:
+            deliver(world, cohort_id, provider)
+            break
+        except ProviderPaused:
+            time.sleep(0.02)
+    assert world.rows("select state, error from batches") == [("failed", "503")]
+    assert 5 < len(provider.reached) <= 10
+
+
+def test_after_a_stop_only_what_is_under_way_arrives(world, monkeypatch):
+    """With no rate at all, and answers that take their time."""
+
+    def says(n, path, body):
+        time.sleep(0.05)
+        return 201, json.dumps({"sid": f"SM{n}"}).encode(), {}
+
+    with serve(says) as (url, bodies), provider_at(monkeypatch, url, "sms") as provider:
+        gate = pacing.SharedGate(world.engine, provider, channel="sms", journey="j")
+        stopped = []
+
+        def stop():
+            time.sleep(0.4)
+            with world.engine.begin() as conn:
+                stop_sending(conn, "j", reason="x", actor="ada", now=NOW)
+            stopped.append(len(bodies))
+
+        thread = threading.Thread(target=stop)
+        gate.enter()
+        thread.start()
+        try:
+            provider.hand_over(letters_of("sms", 2000), gate, lambda receipt: None)
+        finally:
+            thread.join()
+            gate.close()
+    print(f"{len(bodies) - stopped[0]} requests after the stop")
+    assert gate.is_stopped and len(bodies) < 2000
+    assert len(bodies) - stopped[0] <= 2 * provider.at_once  # half of them were under way
+
+
+@pytest.mark.parametrize("journey", [None, "birthday_care"])
+def test_a_test_obeys_stops(world, journey):
+    with world.engine.begin() as conn:
+        stop_sending(conn, journey, reason="x", actor="ada", now=NOW)
+    with world.engine.connect() as conn, pytest.raises(RetentionError, match="is stopped"):
+        write_test(conn, shipped(), "greeting", channel="email", address="ann@example.com", now=NOW)
+
+
+def test_a_test_spares_who_left_however_it_is_spelt(world):
+    world.suppress("email", "ann@example.com", LONG_AGO)
+    with world.engine.connect() as conn, pytest.raises(RetentionError, match="suppressed"):
+        write_test(conn, shipped(), "greeting", channel="email", address="Ann@Example.com", now=NOW)
+
+
+def test_a_test_waits_for_a_paused_account(world):
+    provider = Shared()
+    gate = pacing.SharedGate(world.engine, provider, channel="sms", journey="j")
+    gate.note(Answer("answered", 429, {"retry-after": "120"}))
+    with pytest.raises(ProviderPaused, match="429: too many requests"):
+        send_test(provider, letters_of("sms", 1)[0], world.engine)
+    assert provider.reached == []
