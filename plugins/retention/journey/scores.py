@@ -154,7 +154,9 @@ class Weights(Block):
     value: Weight = Field(default=40.0, description="Weight of the amount in the window.")
     depth: Weight = Field(default=20.0, description="Weight of the number of orders ever.")
     interaction: Weight = Field(default=20.0, description="Weight of activity.")
-    risk: Weight = Field(default=20.0, description="Weight of the time since the last order: the shorter, the more points.")
+    risk: Weight = Field(
+        default=20.0, description="Weight of the time since the last order: the shorter, the more points."
+    )
 
 
 class LifetimeValue(Block):

@@ -132,7 +132,9 @@ def _pick(facts: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _sum_everybody(conn: Connection, facts: dict[str, Any]) -> int:
-    conn.execute(text("create unlogged table scratch_touched (customer_id text, by_orders boolean, by_activity boolean)"))
+    conn.execute(
+        text("create unlogged table scratch_touched (customer_id text, by_orders boolean, by_activity boolean)")
+    )
     run(conn, "score/find_undone", **_pick(facts, "as_of", "known_at"))
     _sum_facts(conn, facts, everybody=True)
     touched = run(conn, "score/sum_everybody", **_pick(facts, "as_of", "known_at")).rowcount
@@ -181,9 +183,7 @@ def _drop_scratch(conn: Connection) -> None:
     conn.execute(text("drop table if exists " + ", ".join(f"scratch_{name}" for name in _SCRATCH)))
 
 
-def sum_one(
-    conn: Connection, customer_id: str, config: Scores, as_of: datetime, known_at: datetime
-) -> dict[str, Any]:
+def sum_one(conn: Connection, customer_id: str, config: Scores, as_of: datetime, known_at: datetime) -> dict[str, Any]:
     """One customer's sums as of any moment, from the facts, by the names of customer_sums; empty for no customer."""
     run(conn, "score/touch_one", customer_id=customer_id)
     _sum_scratch_touched(conn, _facts(config, as_of, known_at))
