@@ -92,3 +92,13 @@ def test_what_is_fixed_reads_back():
     _, text = None, "cuts: {recency: {mid: 90d, high: 36h}, frequency: {mid: 2, high: 5}}\nrates: {USD: 7.1}\n"
     scores, _ = read_scores("include/scores.yaml", text)
     assert Scores.model_validate(scores.as_written()) == scores
+
+
+def test_check_reports_them(tmp_path, monkeypatch):
+    from retention.cli import shared
+
+    (tmp_path / "scores.yaml").write_text("window: soon\n")
+    monkeypatch.setattr(shared, "include_folder", lambda: tmp_path)
+    assert any(
+        p.path == "include/scores.yaml" and '"soon" is not a duration' in p.what for p in shared.find_problems()
+    )

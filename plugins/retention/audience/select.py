@@ -15,7 +15,8 @@ TIME_LIMIT_S = 120
 COLUMNS = ("customer_id", "occurrence")
 
 _VISIBLE = (
-    "An audience sees customers, orders, order_items, order_status, events, consents, suppressions, lunar_months, "
+    "An audience sees customers, orders, order_items, order_status, events, consents, suppressions, tiers, "
+    "tier_changes, lunar_months, "
     "and of them only what had happened and was known at :as_of."
 )
 _REMEDIES = {"25006": "An audience only reads.", "42501": _VISIBLE, "42P01": _VISIBLE}

@@ -40,14 +40,15 @@ def include_folder() -> Path:
 
 
 def find_problems() -> list[Problem]:
-    """Every mistake in journeys, the rules of contact, mappings, the sync and the limits of quality; with a database at hand also steps that
-    people in flight would miss."""
+    """Every mistake in journeys, the rules of contact, scores, mappings, the sync and the limits of quality; with a database
+    at hand also steps that people in flight would miss."""
     from retention.intake import quality_policy, sync_plan
+    from retention.journey import scores
     from retention.orchestration.desk import lay_out
 
     include = include_folder()
     of_data = sync_plan.find_problems(include) + quality_policy.find_problems(include)
-    return sorted({*lay_out(include)[1], *of_data})
+    return sorted({*lay_out(include)[1], *of_data, *scores.find_problems(include)})
 
 
 def read_workspace() -> Workspace:
