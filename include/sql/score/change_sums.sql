@@ -1,6 +1,6 @@
 -- Write down the sums of scratch_sums that differ, of those who are customers. Levels and tiers come after.
-insert into customer_sums (customer_id, first_order_at, last_order_at, orders, amount, orders_before, amount_before, returns, unpriced_orders,
-                           logins, views, carts, participations, community, last_login_at, levels)
+insert into customer_sums (customer_id, first_order_at, last_order_at, orders, amount, orders_before, amount_before, returns,
+                           unpriced_orders, logins, views, carts, participations, community, last_login_at, levels)
 select customer_id, first_order_at, last_order_at, orders, amount, orders_before, amount_before, returns, unpriced_orders,
        logins, views, carts, participations, community, last_login_at, 0
 from scratch_sums s

@@ -1,5 +1,5 @@
--- The cut points of each dimension: of those who have any of it, the values that the given shares of them do not exceed. Each
--- an array beside the shares asked for, null where nobody has any. Recency as seconds since 1970.
+-- The cut points of each dimension: of those who have any of it, the values that the given shares of them do not exceed.
+-- Each an array beside the shares asked for, null where nobody has any. Recency as seconds since 1970.
 select percentile_disc(cast(:recency as float8[])) within group (order by date_part('epoch', last_order_at))
            filter (where orders > 0) as recency,
        percentile_disc(cast(:frequency as float8[])) within group (order by orders)

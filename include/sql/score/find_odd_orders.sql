@@ -1,6 +1,7 @@
--- Orders as of :as_of, of everybody (:everybody) or of those in scratch_touched, that are not simply what they are in the table of orders, in the table scratch_odd: states that were
--- replaced later, and orders without a total of their own, which are worth what their lines are. In :currency, or, where
--- there are no lines or a line's currency has no rate, as nothing in no currency ('').
+-- Orders as of :as_of, of everybody (:everybody) or of those in scratch_touched, that are not simply what they are in the
+-- table of orders, in the table scratch_odd: states that were replaced later, and orders without a total of their own,
+-- which are worth what their lines are. In :currency, or, where there are no lines or a line's currency has no rate, as
+-- nothing in no currency ('').
 create unlogged table scratch_odd as
 select order_id, customer_id, occurred_at, recorded_at, amount, currency
 from order_history

@@ -1,5 +1,6 @@
--- The orders that do not count as of :as_of, because the last that is known of them is cancelled or refunded: in the table
--- scratch_undone. What is scratch is dropped in the transaction that made it; a temporary table would keep parallel workers out.
+-- The orders that do not count as of :as_of, because the last that is known of them is cancelled or refunded: in the
+-- table scratch_undone. What is scratch is dropped in the transaction that made it; a temporary table would keep parallel
+-- workers out.
 create unlogged table scratch_undone with (parallel_workers = 0) as
 select b.order_id
 from order_status b

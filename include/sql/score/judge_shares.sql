@@ -1,5 +1,5 @@
--- Who moves to another tier of the second scheme, in the table scratch_shares. One rises when a cut is exceeded and falls below
--- the looser one. :names from low to high.
+-- Who moves to another tier of the second scheme, in the table scratch_shares. One rises when a cut is exceeded and falls
+-- below the looser one. :names from low to high.
 create unlogged table scratch_shares as
 select * from (
     select customer_id, previous,

@@ -1,6 +1,7 @@
--- The orders of everybody (:everybody) or of those in scratch_touched, as of :as_of, in sums: in the table scratch_orders. Amounts
--- are added up as whole ten-thousandths: exact, and small in memory. An order below nothing gives money back: it lessens the amount and is no order. What is of
--- another currency without a rate counts as an order and adds nothing.
+-- The orders of everybody (:everybody) or of those in scratch_touched, as of :as_of, in sums: in the table
+-- scratch_orders. Amounts are added up as whole ten-thousandths: exact, and small in memory. An order below nothing gives
+-- money back: it lessens the amount and is no order. What is of another currency without a rate counts as an order and
+-- adds nothing.
 create unlogged table scratch_orders as
 select customer_id,
        min(occurred_at) filter (where amount >= 0) as first_order_at,
