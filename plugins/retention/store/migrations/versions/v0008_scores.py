@@ -17,10 +17,14 @@ create aggregate sum_units(bigint) (sfunc = int8pl, stype = bigint, combinefunc 
 
 VIEWS = """
 create view as_of.tiers as
-    select distinct on (customer_id, scheme) customer_id, scheme, tier, previous, since
-    from public.tiers
-    where since <= as_of.moment() and since <= as_of.known()
-    order by customer_id, scheme, since desc;
+    select customer_id, scheme, tier, previous, since
+    from (
+        select distinct on (customer_id, scheme) customer_id, scheme, tier, previous, since
+        from public.tiers
+        where since <= as_of.moment() and since <= as_of.known()
+        order by customer_id, scheme, since desc
+    ) as latest
+    where tier is not null;
 
 create view as_of.tier_changes as
     select customer_id, scheme, tier, previous, since
