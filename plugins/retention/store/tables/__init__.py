@@ -59,6 +59,7 @@ from retention.store.tables.lifetime_value import (
     value_runs,
 )
 from retention.store.tables.links import links
+from retention.store.tables.privacy import erasures, month_counts
 from retention.store.tables.scores import SCHEMES, customer_sums, score_cuts, score_runs, tiers
 
 __all__ = [
@@ -80,12 +81,13 @@ __all__ = [
     "customer_history",
     "customer_merge_rows",
     "customer_merges",
-    "customer_values",
     "customer_sums",
+    "customer_values",
     "customers",
     "data_holds",
     "enrollments",
     "entry_refusals",
+    "erasures",
     "event_kinds",
     "events",
     "imports",
@@ -95,6 +97,7 @@ __all__ = [
     "lunar_months",
     "messages",
     "metadata",
+    "month_counts",
     "odd_events",
     "order_history",
     "order_item_history",
@@ -110,9 +113,9 @@ __all__ = [
     "rejected_rows",
     "replies",
     "score_calibrations",
-    "spend_models",
     "score_cuts",
     "score_runs",
+    "spend_models",
     "stops",
     "suppressions",
     "sync_marks",

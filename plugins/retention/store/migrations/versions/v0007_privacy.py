@@ -1,6 +1,8 @@
-"""Privacy: months of messages and outcomes that can be dropped."""
+"""Privacy: months of messages and outcomes that can be dropped, and what stays of people who were erased."""
 
+import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0007"
 down_revision = "0006"
@@ -51,3 +53,41 @@ drop table months.messages;
 
 def upgrade() -> None:
     op.execute(MONTHS)
+    _make_erasures()
+
+
+def _make_erasures() -> None:
+    op.create_table(
+        "erasures",
+        sa.Column("erasure_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("person", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("erased_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "kind in ('key', 'customer', 'email', 'phone', 'order')", name=op.f("ck_erasures_kind_known")
+        ),
+        sa.PrimaryKeyConstraint("erasure_id", name=op.f("pk_erasures")),
+        sa.UniqueConstraint("kind", "digest", name=op.f("uq_erasures_kind_digest")),
+        comment="Who was erased, as keyed digests of their ids and addresses: a load refuses what has one. The row of kind key "
+        "tells whether the key in use is the one they were made with. Deleted when somebody is let in again.",
+    )
+    op.create_index("ix_erasures_person", "erasures", ["person"])
+    op.create_table(
+        "month_counts",
+        sa.Column("count_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("month", sa.Date(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("journey", sa.Text(), nullable=False),
+        sa.Column("step", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("arm", sa.Text(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("messages", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("mode in ('live', 'test')", name=op.f("ck_month_counts_mode_known")),
+        sa.PrimaryKeyConstraint("count_id", name=op.f("pk_month_counts")),
+        comment="What is left of a month of messages that was dropped: how many were decided (send, skip) and how many had "
+        "each kind of outcome (of people, not of machines).",
+    )
+    op.create_index("ix_month_counts_month", "month_counts", ["month"])
