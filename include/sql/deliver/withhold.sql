@@ -39,6 +39,8 @@ judged as (
                          and v.occurred_at >= p.entered_at
                          and v.occurred_at < p.entered_at + make_interval(secs => :goal_within_s))) then 'goal_met'
                when :now >= p.not_after then 'expired'
+               -- Erased since it was planned (intake/erase.py): nobody is to be reached any more.
+               when p.address = 'erased' then 'no_address'
                when exists (
                    select from as_of.suppressions s
                    where s.channel = p.channel and s.address = p.address and s.is_suppressed) then 'suppressed'

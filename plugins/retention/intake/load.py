@@ -23,6 +23,7 @@ from retention.intake.stream import columns_of, stream
 from retention.intake.take import take
 from retention.intake.targets import TARGETS
 from retention.store.audit import note
+from retention.store.erasures import has_erased
 from retention.store.staging import Landing, analyze, is_empty, load_turn, make_staging, prepare_for_load
 from retention.store.tables import event_kinds, imports
 
@@ -213,7 +214,14 @@ def _find_landing(conn: Connection, mapping: Mapping, source: Source, wishes: Wi
     has_key = all(name in block.cells for name in TARGETS[block.into].key)
     is_big = source.size >= WORTH_LANDING and hasattr(source, "encoding")
     return (
-        block.into if is_simple and has_key and is_big and not wishes.is_trial and is_empty(conn, block.into) else None
+        block.into
+        if is_simple
+        and has_key
+        and is_big
+        and not wishes.is_trial
+        and is_empty(conn, block.into)
+        and not has_erased(conn)
+        else None
     )
 
 
@@ -264,7 +272,7 @@ def _finish(
         source=mapping.source,
         tables=set(loaded.tables),
         rows_read=loaded.rows_read,
-        rows_rejected=loaded.rows_rejected,
+        rows_rejected=loaded.rows_rejected - loaded.rows_erased,
         policy=wishes.policy,
         now=now,
         zone=mapping.timezone,

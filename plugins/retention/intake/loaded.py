@@ -31,7 +31,8 @@ class Counts:
 
 @dataclass
 class Loaded:
-    """What a load did. rows_read = rows_taken + rows_rejected; `reasons`: what was left out -> how often; `checks`: what
+    """What a load did. rows_read = rows_taken + rows_rejected; `rows_erased`: those of them
+    that are of people who were erased; `reasons`: what was left out -> how often; `checks`: what
     was found when the facts were looked over (intake.quality); `notes`: how the source was read; `examples`: the first few that
     were left out; `is_trial`: nothing of it was kept."""
 
@@ -39,6 +40,7 @@ class Loaded:
     name: str
     rows_read: int = 0
     rows_rejected: int = 0
+    rows_erased: int = 0
     cells_left_out: int = 0
     tables: dict[str, Counts] = field(default_factory=dict)
     reasons: Counter = field(default_factory=Counter)

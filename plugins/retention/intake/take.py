@@ -12,6 +12,7 @@ from retention.errors import IntakeError
 from retention.intake.loaded import Counts, Loaded, Progress, Wishes
 from retention.intake.mapping import Mapping
 from retention.intake.merge import note_rekeyed, standing_aliases
+from retention.intake.refuse_erased import refuse_erased
 from retention.store.queries import run, statement
 from retention.store.staging import analyze, make_present
 
@@ -31,8 +32,11 @@ def take(
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Take over everything that is staged, in the caller's transaction; the counts go to `loaded.tables`."""
+    # The erased are no reason to doubt a list.
+    is_whole = wishes.is_complete and not loaded.rows_rejected
+    refuse_erased(conn, mapping, loaded, now)
     aliases = standing_aliases(conn)
-    if wishes.is_complete and loaded.rows_rejected:
+    if wishes.is_complete and not is_whole:
         # What a rejected row was about is not known: it may be there.
         loaded.notes.append(f"{loaded.rows_rejected:,} rows were rejected, so nothing counts as gone")
     for table in mapping.tables:
@@ -46,7 +50,7 @@ def take(
             "mapped": sorted(set().union(*(block.cells for block in blocks))),
             "free": sorted(set().union(*(block.free for block in blocks))),
         }
-        is_swept = wishes.is_complete and table in SWEPT and not loaded.rows_rejected
+        is_swept = is_whole and table in SWEPT
         if is_swept:
             _list_present(conn, table, aliases)
         rekeyed = _rekey(conn, table, aliases)
