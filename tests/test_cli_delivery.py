@@ -92,7 +92,7 @@ def test_send_test_says_what_is_wrong(retention, arguments, said):
 
 def test_send_test_shows_the_words_where_no_provider_is(retention):
     done = retention("send-test", "birthday_care", "greeting", "--to", "a@example.com")
-    assert done.returncode == 0 and "Subject: 王小明，提前祝您生日快乐" in done.stdout and "Not sent" in done.stdout
+    assert done.returncode == 0 and "Subject: （广告）王小明，提前祝您生日快乐" in done.stdout and "Not sent" in done.stdout
 
 
 def test_send_test_spares_who_left(retention, world):

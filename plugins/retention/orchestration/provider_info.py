@@ -64,7 +64,7 @@ def get_provider_info() -> dict[str, Any]:
                         "password": "the auth token, or the API key's secret",
                         "host": "empty: https://api.twilio.com",
                         "port": _PORT,
-                        "extra": '{"senders": {"CN": "MG...", "*": "+15005550006"}, "segments_per_day": 50000}',
+                        "extra": '{"senders": {"CN": "MG0123456789abcdef0123456789abcdef", "*": "+15005550006"}, "segments_per_day": 50000}',
                     },
                 },
                 "conn-fields": {
