@@ -62,6 +62,8 @@ def all_green(states: dict[str, str]) -> bool:
 
 
 def test_two_files_break_the_third_delivers_and_cohorts_of_all_three_finish(house, people, clock):
+    caps = "caps:\n  all: {day: none, week: none}\n  channels: {sms: {day: none, week: none}}\n"
+    (house.include / "policy.yaml").write_text(caps, encoding="utf-8")  # all three on one day
     for name in ("second", "third"):
         house.copy_journey(name)
     house.parse()

@@ -124,7 +124,7 @@ def field(house, engine, monkeypatch, tmp_path):
         world.customer(f"s{n}", "11-10", phone=f"+1415555{n:04d}")
     for n in range(40):
         world.customer(f"e{n}", "11-10", consent=("email",))
-    with start_stub(record) as stub:
+    with start_stub(record, at=GREETING) as stub:
         front = Front(stub.port)
         yield Field(house, world, stub, front, record, monkeypatch)
         front.close()

@@ -2,6 +2,7 @@
 command. What comes back: every answer read as what it means."""
 
 import json
+import unicodedata
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +51,12 @@ HOSTILE = [
     "\u202egnp.exe",
     "&#x27;); drop table",
 ]
+
+
+def speak(name):
+    """A name as it stands in a message: in one line, without what is no character or turns the words around it."""
+    kept = "".join(it for it in " ".join(name.split()) if not unicodedata.category(it) == "Cc" and it not in "\u202e")
+    return " ".join(kept.split())
 
 
 @dataclass

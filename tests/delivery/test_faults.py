@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -164,13 +164,7 @@ class Field:
         def provider_of(channel, mode):
             return choose_provider(self.engine, channel, mode=mode, find_account=read_account, clock=lambda: NOON)
 
-        # The stand-in has a clock of its own: what it lists was made in the last minutes.
-        now = datetime.now(UTC)
-        with self.engine.begin() as conn:
-            conn.execute(
-                text("update outcomes set occurred_at = :at where kind = 'unknown'"), {"at": now - timedelta(minutes=10)}
-            )
-        return reconcile(self.engine, now=now, provider_of=provider_of)
+        return reconcile(self.engine, now=NOON + timedelta(hours=1), provider_of=provider_of)
 
 
 @pytest.fixture
@@ -185,7 +179,7 @@ def battle(monkeypatch, tmp_path):
         cohort = enroll(engine, count)
         decide(engine, cohort, step)
         record = tmp_path / f"record-{seed}-{channel}"
-        with start_stub(record) as stub:
+        with start_stub(record, at=NOON) as stub:
             email = {"conn_type": "sendgrid", "password": "SG.x", "host": stub.url}
             sms = {"conn_type": "twilio", "login": "AC" + "a" * 32, "password": "x", "host": stub.url}
             extra = {"from_email": "news@example.com", "per_second": "none"}

@@ -77,7 +77,7 @@ def sent(world, channel):
 def test_both_channels_reach_everybody_once(world, enrolled, monkeypatch, tmp_path):
     cohort_id = enrolled(120)
     record = tmp_path / "record"
-    with start_stub(record) as stub:
+    with start_stub(record, at=DUE) as stub:
         set_accounts(monkeypatch, stub.url)
         for _ in range(2):
             for channel in NEW:
@@ -107,7 +107,7 @@ def test_both_channels_reach_everybody_once(world, enrolled, monkeypatch, tmp_pa
 def test_whatever_breaks_nobody_is_reached_twice_or_forgotten(world, enrolled, monkeypatch, tmp_path, channel, seed):
     cohort_id = enrolled(150)
     record = tmp_path / "record"
-    with start_stub(record) as stub:
+    with start_stub(record, at=DUE) as stub:
         set_accounts(monkeypatch, stub.url)
         if channel == "webhook":  # more requests, to meet more faults
             account = accounts(stub.url)["webhook", "webhook"]

@@ -23,7 +23,7 @@ from retention.delivery.tokens import STATUS, UNSUBSCRIBE, Signer
 from retention.errors import AccountRefused, ConfigError
 from tests.delivery.openapi import check_request
 from tests.delivery.tea import CONTENT, FILES, KEY, NOW, make_row, make_version, set_accounts
-from tests.delivery.test_channels import HOSTILE
+from tests.delivery.test_channels import HOSTILE, speak
 
 VERSION = make_version()
 
@@ -71,7 +71,7 @@ def test_every_name_goes_out_as_content_and_the_same_both_ways(open_whatsapp, lo
         assert Signer((KEY,)).read(STATUS, form["StatusCallback"].rpartition("/")[2]) == 9
         variables = json.loads(form["ContentVariables"])
         assert variables == ours.variables and list(variables) == [str(n) for n in range(1, len(variables) + 1)]
-        known = " ".join(name.split()) if name else ("friend" if locale.startswith("en") else "朋友")
+        known = speak(name) if name else ("friend" if locale.startswith("en") else "朋友")
         assert variables["1"] == known
         for value in variables.values():
             assert value.strip() and not re.search(r"[\r\n\t]| {5}", value)

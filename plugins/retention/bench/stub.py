@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from typing import Any
 import orjson
 import uvloop
 
-from retention.bench.stub_book import Book
+from retention.bench.stub_book import Book, set_clock
 from retention.bench.stub_wire import Connection, Desk
 
 _PLUGINS = str(Path(__file__).resolve().parents[2])
@@ -69,13 +70,18 @@ class Stub:
 
 @contextmanager
 def start_stub(
-    record: Path | None = None, rate: float | None = None, *, is_counting_repeats: bool = False
+    record: Path | None = None,
+    rate: float | None = None,
+    *,
+    is_counting_repeats: bool = False,
+    at: datetime | None = None,
 ) -> Iterator[Stub]:
-    """Run one, and stop it at the end; it also stops by itself when this process dies."""
+    """Run one, and stop it at the end; it also stops by itself when this process dies. `at`: its clock begins there."""
     command = [sys.executable, "-m", "retention.bench.stub", "--port", "0", "--until-eof"]
     command += ["--record", str(record)] if record else []
     command += ["--rate", str(rate)] if rate else []
     command += ["--count-duplicates"] if is_counting_repeats else []
+    command += ["--at", str(at.timestamp())] if at else []
     path = os.pathsep.join(filter(None, (_PLUGINS, os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
@@ -122,8 +128,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--record", type=Path, help="append every accepted message to this file, as a line of JSON")
     parser.add_argument("--rate", type=float, help="accepted SMS, and requests of e-mail, in any second at most")
     parser.add_argument("--count-duplicates", action="store_true", help="count repeats without a record, too")
+    parser.add_argument("--at", type=float, help="its clock begins at this time, in seconds since 1970 (now)")
     parser.add_argument("--until-eof", action="store_true", help="stop when the standard input ends")
     given = parser.parse_args(arguments)
+    if given.at is not None:
+        set_clock(given.at)
     uvloop.run(
         serve(
             given.port, given.record, given.rate,

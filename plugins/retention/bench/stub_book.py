@@ -1,6 +1,6 @@
 """What the stand-in accepted: counters, the record file, repeats, and a memory to answer questions from. Knows no HTTP.
 
-One clock: instants are the epoch at the start plus a monotonic clock, so that they neither jump nor go back.
+One clock: instants are the time at the start, real or given, plus a monotonic clock, so that they neither jump nor go back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-_EPOCH = time.time() - time.monotonic()
 MAX_PEOPLE = 1024
 """More than a batch of e-mail can have: a place is the batch's number times this, plus the person's."""
 
@@ -22,9 +21,18 @@ MEMORY = 200_000
 """How many messages are remembered at most, where neither a record nor the count of repeats was asked for."""
 
 
+_epoch = time.time() - time.monotonic()
+
+
+def set_clock(at: float) -> None:
+    """Let it be `at` (seconds since 1970) now, for tests that play at another time."""
+    global _epoch
+    _epoch = at - time.monotonic()
+
+
 def read_clock() -> float:
     """Seconds since 1970; never goes back."""
-    return _EPOCH + time.monotonic()
+    return _epoch + time.monotonic()
 
 
 class Window:
