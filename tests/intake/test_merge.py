@@ -318,6 +318,25 @@ def test_the_stricter_choice_wins(world):
         assert snapshot(conn) == before
 
 
+@pytest.mark.parametrize("of", [("b",), ("a", "b"), ("a",)])
+def test_whom_the_gateway_must_not_reach_stays_so_under_the_kept_id(world, of):
+    world.customer("a")
+    world.customer("b")
+    for customer_id in of:
+        world.add(
+            "suppressions", channel="webhook", address=customer_id, is_suppressed=True, reason="opted_out",
+            occurred_at=AT - DAY, recorded_at=AT - DAY,
+        )  # fmt: skip
+    with world.engine.begin() as conn:
+        before = snapshot(conn)
+    merge_(world)
+    rows = world.rows("select is_suppressed, reason from suppressions where channel = 'webhook' and address = 'a'")
+    assert rows == [(True, "opted_out")]
+    undo(world)
+    with world.engine.begin() as conn:
+        assert snapshot(conn) == before
+
+
 # --- journeys under way ----------------------------------------------------------------------------------------------
 
 

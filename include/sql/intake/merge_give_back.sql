@@ -1,5 +1,5 @@
--- Undo merge_rekey, merge_tighten_consents and merge_tighten_choices: what a merge gave to the kept customer goes back, where it is still the
--- kept customer's; what it added goes. Returns table_name, rows.
+-- Undo merge_rekey, merge_tighten_consents, merge_tighten_choices and merge_carry_suppressions: what a merge gave to the
+-- kept customer goes back, where it is still the kept customer's; what it added goes. Returns table_name, rows.
 with remembered as materialized (
     select table_name, row_key,
            -- An order's own id may look like any number, and be larger than one.
@@ -46,6 +46,10 @@ back_choices as (
 gone_choices as (
     delete from choices
     where choice_id in (select added_id from remembered where table_name = 'choices')
+),
+gone_suppressions as (
+    delete from suppressions
+    where suppression_id in (select added_id from remembered where table_name = 'suppressions')
 ),
 back_coupons as (
     -- Those of the journeys that go back, too, although they were drawn since.

@@ -198,6 +198,7 @@ def _merge(conn: Connection, kept_id: str, merged_id: str, *, reason: str, actor
     ).scalar_one()
     tightened = run(conn, "intake/merge_tighten_consents", merge_id=merge_id, now=now, **about).all()
     run(conn, "intake/merge_tighten_choices", merge_id=merge_id, now=now, **about)
+    run(conn, "intake/merge_carry_suppressions", merge_id=merge_id, now=now, **about)
     rows = {table: count for table, count in run(conn, "intake/merge_rekey", merge_id=merge_id, **about)}
     if filled:
         # A filled column is worked out, or a source's own word, as it was for the other.
