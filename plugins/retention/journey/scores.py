@@ -16,6 +16,7 @@ from retention.journey.fields import Duration, Percent
 from retention.journey.files import normalise
 from retention.journey.models import Block
 from retention.journey.notation import parse_duration, parse_percent, refuse, show, write_duration
+from retention.journey.score_rules import Churn, Dimensions, Strata, Weight
 
 FILE = "scores.yaml"
 DIMENSIONS = ("recency", "frequency", "monetary", "activity")
@@ -31,12 +32,6 @@ def _parse_positive(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12:
         return float(value)
     raise refuse(f"{show(value)} is no number above 0.", "Write a number such as 3.")
-
-
-def _parse_weight(value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
-        return float(value)
-    raise refuse(f"{show(value)} is no weight.", "Write 0 or more.")
 
 
 def _parse_rates(value: object) -> dict[str, Decimal]:
@@ -67,7 +62,6 @@ Rates = Annotated[
     PlainValidator(_parse_rates),
     PlainSerializer(lambda rates: {name: float(rate) for name, rate in rates.items()}),
 ]
-Weight = Annotated[float, PlainValidator(_parse_weight)]
 CutValue = Annotated[
     timedelta | float | str,
     PlainValidator(_parse_cut),
@@ -194,6 +188,9 @@ class Scores(Block):
     shares: Shares = Field(default_factory=Shares, description="The shares of the scheme shares.")
     weights: Weights = Field(default_factory=Weights, description="What the points of the scheme shares are made of.")
     lifetime_value: LifetimeValue = Field(default_factory=LifetimeValue, description="How lifetime value is fitted.")
+    churn: Churn = Field(default_factory=Churn, description="The scorecard of churn.")
+    dimensions: Dimensions = Field(default_factory=Dimensions, description="The seven dimensions of value.")
+    strata: Strata = Field(default_factory=Strata, description="The five strata by expected value.")
 
     def as_written(self) -> dict[str, Any]:
         """All settings as plain data, the way the file writes them: `Scores.model_validate` reads them back."""

@@ -66,6 +66,9 @@ PLACES = (
     Place("customer_sums", CUSTOMER, DELETE),
     Place("tiers", CUSTOMER, DELETE),
     Place("customer_values", CUSTOMER, DELETE),
+    Place("churn", CUSTOMER, DELETE),
+    Place("customer_points", CUSTOMER, DELETE),
+    Place("strata", CUSTOMER, DELETE),
     # what was decided and sent: the rows stay, so that rates and lift stay true
     Place(
         "enrollments", CUSTOMER, ALTER, renamed=("customer_id", "occurrence"), blanked=("email", "phone"),
@@ -128,6 +131,7 @@ PLACES = (
     _nothing("purchase_models", "zone", "refusal"),
     _nothing("spend_models", "currency", "refusal"),
     _nothing("value_runs", "zone"),
+    _nothing("standing_runs", "score", "zone", "config", "found"),
     _nothing("month_counts", "mode", "journey", "step", "channel", "arm", "what", "reason"),
     _nothing("erasures", "person", "kind", "digest"),
 )  # fmt: skip

@@ -61,6 +61,7 @@ from retention.store.tables.lifetime_value import (
 from retention.store.tables.links import links
 from retention.store.tables.privacy import erasures, month_counts
 from retention.store.tables.scores import SCHEMES, customer_sums, score_cuts, score_runs, tiers
+from retention.store.tables.standing import STANDINGS, churn, customer_points, standing_runs, strata
 
 __all__ = [
     "MODES",
@@ -68,10 +69,12 @@ __all__ = [
     "SCHEMES",
     "SKIP_REASONS",
     "SOURCES",
+    "STANDINGS",
     "audit_log",
     "batches",
     "category_cycles",
     "choices",
+    "churn",
     "cohort_runs",
     "cohort_steps",
     "cohorts",
@@ -81,6 +84,7 @@ __all__ = [
     "customer_history",
     "customer_merge_rows",
     "customer_merges",
+    "customer_points",
     "customer_sums",
     "customer_values",
     "customers",
@@ -116,7 +120,9 @@ __all__ = [
     "score_cuts",
     "score_runs",
     "spend_models",
+    "standing_runs",
     "stops",
+    "strata",
     "suppressions",
     "sync_marks",
     "tiers",

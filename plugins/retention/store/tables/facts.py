@@ -207,6 +207,17 @@ events = Table(
     Column("data", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Index("ix_events_customer_id_kind_occurred_at", "customer_id", "kind", "occurred_at"),
     Index("ix_events_times", "occurred_at", "recorded_at", postgresql_using="brin"),
+    # Few among many views and logins, and all of them count, however old: complaints, dimensions of value.
+    Index(
+        "ix_events_told",
+        "kind",
+        "customer_id",
+        "occurred_at",
+        postgresql_where=text(
+            "kind in ('referral', 'review', 'answer', 'participation', 'community', 'survey', 'suggestion', "
+            "'complaint_opened', 'complaint_solved')"
+        ),
+    ),
     # The source's own key makes a repeated load harmless.
     Index("uq_events_source_key", "source_key", unique=True, postgresql_where=text("source_key is not null")),
     comment="Fact: everything a customer did besides ordering; append-only.",
