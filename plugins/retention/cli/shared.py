@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Never
 
@@ -40,15 +40,15 @@ def include_folder() -> Path:
 
 
 def find_problems() -> list[Problem]:
-    """Every mistake in journeys, the rules of contact, scores, mappings, the sync and the limits of quality; with a database
+    """Every mistake in journeys, the rules of contact, scores, tiers' words, mappings, the sync and the limits of quality; with a database
     at hand also steps that people in flight would miss."""
     from retention.intake import quality_policy, sync_plan
-    from retention.journey import scores
+    from retention.journey import scores, segments
     from retention.orchestration.desk import lay_out
 
     include = include_folder()
     of_data = sync_plan.find_problems(include) + quality_policy.find_problems(include)
-    return sorted({*lay_out(include)[1], *of_data, *scores.find_problems(include)})
+    return sorted({*lay_out(include)[1], *of_data, *scores.find_problems(include), *segments.find_problems(include)})
 
 
 def read_workspace() -> Workspace:
@@ -94,6 +94,21 @@ def find_moment(version: Version, given: str | None, now: datetime) -> datetime:
     if not moments:
         fail(f"--date: {journey.journey} has no cohort on {day} (schedule {journey.schedule}). Choose another day.")
     return moments[0]
+
+
+def read_instant(given: str | None, now: datetime) -> datetime:
+    """The instant that --date names: a moment as it is, of a day its end in Shanghai, never later than now; default now."""
+    from retention.console import SHANGHAI
+
+    if given is None:
+        return now
+    try:
+        moment = datetime.fromisoformat(given)
+        if len(given) <= 10:
+            moment = datetime.combine(moment.date() + timedelta(days=1), time(), SHANGHAI) - timedelta(seconds=1)
+    except (ValueError, OverflowError):
+        fail(f'--date: "{given}" is no day and no moment. Write 2026-12-01 or 2026-12-01T06:00+08:00.')
+    return min(moment if moment.tzinfo else moment.replace(tzinfo=SHANGHAI), now)
 
 
 def open_store() -> Any:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import psycopg
+from psycopg import sql
 from sqlalchemy import Connection, Engine, text
 
 from retention.errors import QueryFailed, StoreError
@@ -72,6 +73,25 @@ def copy_rows(conn: Connection, query: str, columns: tuple[str, ...], writer: Co
             for block in rows:
                 sink.write(block)
         return target.rowcount
+
+
+def count_rows(conn: Connection, query: str) -> tuple[int, int, int]:
+    """How many rows `query` returns, how many customers these name, and how many rows lack a value. Raises QueryFailed."""
+    wrapped = (
+        f"select count(*), count(distinct customer_id), count(*) filter (where customer_id is null or occurrence is null)"
+        f" from (\n{query}\n) as audience"
+    )
+    with conn.connection.cursor() as cursor, _telling_where(wrapped):
+        return cursor.execute(wrapped.encode()).fetchone()
+
+
+def fetch_occurrences(conn: Connection, query: str, customer_id: str) -> list[str]:
+    """The occurrences for which `query` names this customer. Raises QueryFailed."""
+    # Parameters of the driver would make every % of the author's text special.
+    whom = sql.Literal(customer_id).as_string(conn.connection.driver_connection)
+    wrapped = f"select occurrence::text from (\n{query}\n) as audience where customer_id::text = {whom} order by 1"
+    with conn.connection.cursor() as cursor, _telling_where(wrapped):
+        return [row[0] for row in cursor.execute(wrapped.encode())]
 
 
 @contextmanager
