@@ -15,6 +15,13 @@ TOLD = (
     "'complaint_opened', 'complaint_solved')"
 )
 
+# How much of an indicator counts: nothing up to begins, all from "full" on, evenly in between; of no data nothing is said.
+RAMP = """
+create function ramp(value float8, begins float8, "full" float8) returns float8 language sql immutable parallel safe as $$
+    select case when value is not null then least(1.0, greatest(0.0, (value - begins) / ("full" - begins))) end
+$$
+"""
+
 VIEWS = """
 create view as_of.churn as
     select customer_id, state, previous, since, score, overdue, no_login, no_response, complaints, undone
@@ -77,6 +84,7 @@ def upgrade() -> None:
         )
     # Few among many views and logins, and all of them count, however old.
     op.create_index("ix_events_told", "events", ["kind", "customer_id", "occurred_at"], postgresql_where=sa.text(TOLD))
+    op.execute(RAMP)
     op.execute(VIEWS)
 
 
