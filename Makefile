@@ -17,7 +17,7 @@ run: .venv/.installed  ## start everything at http://127.0.0.1:8080 (RETENTION_P
 	@exec .venv/bin/retention up
 
 test: .venv/.installed  ## every test, short seeds, under ten minutes on two cores
-	@.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The long versions of tests that draw at random: many worlds, random kills, long replays. Each such test reads how
 # much it does from its marker: `soak` ones run here alone, the rest of the suite does not run again.

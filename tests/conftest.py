@@ -26,6 +26,14 @@ loopback_guard = importlib.import_module("loopback_guard")
 loopback_guard.install()
 
 
+LONG = ("test_git_bundle.py", "test_local.py", "test_journey_dags.py", "test_delivery.py", "test_changed_files.py", "test_faults.py")
+"""Files whose tests take longest: they begin first, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator:
     """An embedded Postgres of this test session's own, in a folder that goes with it."""

@@ -135,7 +135,7 @@ corrections = st.lists(
 )
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=corrections, order=st.randoms(use_true_random=False))
 def test_no_late_or_corrected_fact_gives_a_second_entry_inside_reenter_after(engine, changes, order):
     """Whatever is learned, whenever, and in whatever order the cohorts run: 300 days between two entries, by person
