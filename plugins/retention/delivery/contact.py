@@ -23,7 +23,7 @@ CAP_DAYS = {"day": 1, "week": 7, "month": 30}
 """How many days of the customer's own zone a cap looks at, in a row."""
 
 RESPONSES_COUNT = timedelta(days=180)
-"""How far back responses tell which channel somebody answers on."""
+"""How far back responses tell which channel somebody answers on, until preferences were worked out with their own rules."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def find_favourites(conn: Connection, asked: dict, policy: Policy, step: Step) -
     has_choice = not step.send.each and len(step.send.order) > 1
     run(
         conn, "plan/find_favourites",
-        mode=asked["mode"], seen_at=asked["seen_at"], response_since=asked["seen_at"] - RESPONSES_COUNT,
+        mode=asked["mode"], seen_at=asked["seen_at"], look_back_s=round(RESPONSES_COUNT.total_seconds()),
         choice=list(policy.choice) if has_choice else [], channels=list(step.send.order),
     )  # fmt: skip
     analyze(conn, "planned_favourites")

@@ -163,6 +163,30 @@ class LifetimeValue(Block):
     most_correlated: Percent = Field(default=0.3, description="Amounts that go with how often one buys are refused.")
 
 
+def _parse_slot(value: object) -> timedelta:
+    slot = parse_duration(value)
+    if slot.total_seconds() % 3600 or not 1 <= slot.total_seconds() / 3600 <= 24 or 24 % (slot.total_seconds() / 3600):
+        raise refuse(f"{show(value)} does not divide a day into equal slots of hours.", "Write 1h, 2h, 3h, 4h, 6h, 8h or 12h.")
+    return slot
+
+
+class Preferences(Block):
+    """Where and when somebody answers."""
+
+    strength: Annotated[float, PlainValidator(_parse_positive)] = Field(
+        default=10.0, description="A share of answers is drawn towards the shop's as if so many more had been sent."
+    )
+    look_back: Duration = Field(default=timedelta(days=180), description="How far back messages count.")
+    slot: Annotated[timedelta, PlainValidator(_parse_slot), PlainSerializer(write_duration)] = Field(
+        default=timedelta(hours=3), description="How long the slots are that a day is divided into."
+    )
+
+    @property
+    def slot_hours(self) -> int:
+        """The same in hours."""
+        return round(self.slot.total_seconds() / 3600)
+
+
 def _parse_schemes(value: object) -> tuple[str, ...]:
     if isinstance(value, list) and value and set(value) <= {"six", "shares"} and len(set(value)) == len(value):
         return tuple(value)
@@ -188,6 +212,7 @@ class Scores(Block):
     shares: Shares = Field(default_factory=Shares, description="The shares of the scheme shares.")
     weights: Weights = Field(default_factory=Weights, description="What the points of the scheme shares are made of.")
     lifetime_value: LifetimeValue = Field(default_factory=LifetimeValue, description="How lifetime value is fitted.")
+    preferences: Preferences = Field(default_factory=Preferences, description="Where and when somebody answers.")
     churn: Churn = Field(default_factory=Churn, description="The scorecard of churn.")
     dimensions: Dimensions = Field(default_factory=Dimensions, description="The seven dimensions of value.")
     strata: Strata = Field(default_factory=Strata, description="The five strata by expected value.")

@@ -59,6 +59,7 @@ from retention.store.tables.lifetime_value import (
     value_runs,
 )
 from retention.store.tables.links import links
+from retention.store.tables.preferences import customer_preferences, preference_rates, preference_runs
 from retention.store.tables.privacy import erasures, month_counts
 from retention.store.tables.scores import SCHEMES, customer_sums, score_cuts, score_runs, tiers
 from retention.store.tables.standing import STANDINGS, churn, customer_points, standing_runs, strata
@@ -85,6 +86,7 @@ __all__ = [
     "customer_merge_rows",
     "customer_merges",
     "customer_points",
+    "customer_preferences",
     "customer_sums",
     "customer_values",
     "customers",
@@ -110,6 +112,8 @@ __all__ = [
     "orders",
     "outbox",
     "outcomes",
+    "preference_rates",
+    "preference_runs",
     "products",
     "provider_accounts",
     "purchase_models",
