@@ -37,8 +37,9 @@ answers as (
 ),
 contacts as (
     select t.customer_id, count(*) as contacts,
-           count(*) filter (where t.occurred_at > coalesce(greatest(a.answered_at, l.login_at, r.last_order_at), '-infinity'))
-               as unanswered
+           count(*) filter (
+               where t.occurred_at > coalesce(greatest(a.answered_at, l.login_at, r.last_order_at), '-infinity')
+           ) as unanswered
     from told t
     left join answers a using (customer_id)
     left join logins l using (customer_id)
@@ -61,7 +62,7 @@ inputs as (
                     then (r.intervals * coalesce(r.own_days, 0) + :draw * cast(:usual_days as float8)) / (r.intervals + :draw)
                 when r.intervals >= :draw then r.own_days end as drawn_days,
            case when :has_logins
-                    then least(extract(epoch from cast(:as_of as timestamptz) - greatest(l.login_at, r.last_order_at)),
+                    then least(date_part('epoch', cast(:as_of as timestamptz) - greatest(l.login_at, r.last_order_at)),
                                cast(:login_full as float8)) end as unseen_s,
            coalesce(c.contacts, 0) as contacts, c.unanswered,
            coalesce(k.opened, 0) as opened, least(coalesce(k.solved, 0), coalesce(k.opened, 0)) as solved
@@ -70,12 +71,14 @@ inputs as (
     left join logins l using (customer_id)
     left join contacts c using (customer_id)
     left join complaints k using (customer_id)
+    offset 0  -- Here and below: worked out once, not once for each place that uses it.
 ),
 measured as (
     select *, silent_days / case when drawn_days is not null then greatest(drawn_days, 1) end as overdue_by,
            case when :has_complaints then opened - solved / 2.0::float8 end as complained,
            case when :has_undone and placed > 0 then came_to_nothing / cast(placed as float8) end as undone_share
     from inputs
+    offset 0
 ),
 counted as (
     select *, ramp(overdue_by, :overdue_begins, :overdue_full) as overdue, ramp(unseen_s, :login_begins, :login_full) as no_login,
@@ -83,6 +86,7 @@ counted as (
            ramp(complained, :complaints_begins, :complaints_full) as complaints,
            ramp(undone_share, :undone_begins, :undone_full) as undone
     from measured
+    offset 0
 ),
 weighed as (
     select *, (case when overdue is not null then :overdue_weight else 0 end
