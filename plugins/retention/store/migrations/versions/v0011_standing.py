@@ -22,6 +22,13 @@ create function ramp(value float8, begins float8, "full" float8) returns float8 
 $$
 """
 
+# Points of 0 to 100: how many steps of a scale a value reaches; of a scale that nobody is on nothing is said.
+POINTS = """
+create function points_on(value float8, scale float8[]) returns float8 language sql immutable parallel safe as $$
+    select case when scale is not null then coalesce(width_bucket(value, scale), 0)::float8 end
+$$
+"""
+
 VIEWS = """
 create view as_of.churn as
     select customer_id, state, previous, since, score, overdue, no_login, no_response, complaints, undone
@@ -85,6 +92,7 @@ def upgrade() -> None:
     # Few among many views and logins, and all of them count, however old.
     op.create_index("ix_events_told", "events", ["kind", "customer_id", "occurred_at"], postgresql_where=sa.text(TOLD))
     op.execute(RAMP)
+    op.execute(POINTS)
     op.execute(VIEWS)
 
 
