@@ -51,6 +51,13 @@ class RetentionPlugin(AirflowPlugin):
             "nav_top_level": True,
         },
         {
+            "name": "Segments",
+            "href": f"{PREFIX}/segments",
+            "destination": "nav",
+            "url_route": "retention_segments",
+            "nav_top_level": True,
+        },
+        {
             "name": "Cohorts",
             "href": f"{PREFIX}/journeys/{{DAG_ID}}",
             "destination": "dag",

@@ -12,7 +12,7 @@ from retention.store.database import ROOT
 
 pytestmark = pytest.mark.airflow
 
-PATHS = ["/", "/data", "/journeys/j", "/journeys/j/runs/r", "/journeys/j/cohorts/1", "/journeys/j/cohorts/1/messages/1"]
+PATHS = ["/", "/data", "/segments", "/journeys/j", "/journeys/j/runs/r", "/journeys/j/cohorts/1", "/journeys/j/cohorts/1/messages/1"]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ assert it.timetables
 assert [app["url_prefix"] for app in it.fastapi_apps] == [PREFIX]
 assert all(view["href"].startswith(PREFIX + "/") for view in it.external_views)
 assert {view["destination"] for view in it.external_views} == {"nav", "dag", "dag_run"}
-assert len({view["url_route"] for view in it.external_views}) == 4
+assert len({view["url_route"] for view in it.external_views}) == 5
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, env=environment)

@@ -18,7 +18,7 @@ COLUMNS = ("customer_id", "occurrence")
 
 _VISIBLE = (
     "An audience sees customers, orders, order_items, order_status, products, events, consents, choices, suppressions, "
-    "tiers, tier_changes, customer_values, churn, churn_changes, customer_points, strata, strata_changes, lunar_months, "
+    "tiers, tier_changes, customer_values, customer_preferences, next_purchases, churn, churn_changes, customer_points, strata, strata_changes, lunar_months, "
     "and of them only what had happened and was known at :as_of."
 )
 _REMEDIES = {"25006": "An audience only reads.", "42501": _VISIBLE, "42P01": _VISIBLE}

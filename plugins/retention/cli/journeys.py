@@ -1,4 +1,4 @@
-"""Commands about journeys: check, new, plan, run, explain, status, stop, approve."""
+"""Commands about journeys: check, new, plan, run, status, stop, approve."""
 
 from __future__ import annotations
 
@@ -174,38 +174,6 @@ def run(
     )
     say("", decisions_table(result.decided), "", handled_table(result.handled))
     say(*result.waiting)
-
-
-@app.command()
-def explain(
-    customer: Annotated[str, typer.Argument(help="The customer's id.")],
-    as_json: AsJson = False,
-) -> None:
-    """Every decision about one customer with its reason, by time."""
-    from retention.insight.explain import explain_customer
-
-    with open_store().connect() as conn:
-        story = explain_customer(conn, customer)
-    if story is None:
-        fail(f'customer "{customer}": nobody has this id. Look in the table customers: `retention db`.')
-    if as_json:
-        dump({"customer": customer, "story": story})
-        return
-    rows = [
-        (
-            f"{s['at'].astimezone(SHANGHAI):%Y-%m-%d %H:%M}",
-            s["mode"],
-            s["journey"],
-            s["step"],
-            s["what"],
-            s["channel"],
-            s["detail"],
-        )
-        for s in story
-    ]
-    say(table(["at (Asia/Shanghai)", "mode", "journey", "step", "what", "channel", "why"], rows))
-    if not rows:
-        say("No journey has decided anything about this customer.")
 
 
 @app.command()

@@ -23,8 +23,9 @@ from starlette.exceptions import HTTPException
 from retention.errors import RetentionError, StoreError
 from retention.orchestration.cohort import Clock, read_clock
 from retention.store.database import ROOT, connect, is_at_hand
-from retention.web import views
+from retention.web import segment_words, views
 from retention.web.page import MAIL_POLICY, make_page
+from retention.web.segments import view_segments
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,12 @@ def build_app(
     @app.get("/data")
     def data(request: Request, before: Cursor = None) -> HTMLResponse:
         return make_page(request, "data", **views.view_data(engine(), before))
+
+    @app.get("/segments")
+    def segments(request: Request, date: Word = None, scheme: Word = None, lang: Word = None) -> HTMLResponse:
+        language = segment_words.choose_language(lang, request.headers.get("accept-language", ""))
+        view = view_segments(engine(), include, clock(), date=date, scheme=scheme, language=language)
+        return make_page(request, "segments", **view)
 
     @app.get("/journeys/{dag_id}", dependencies=of_journey)
     def journey(request: Request, dag_id: str, before: Cursor = None) -> HTMLResponse:
