@@ -1,0 +1,2 @@
+-- Cohorts whose books are not closed.
+select count(*) from cohorts where status <> 'settled'

@@ -1,0 +1,2 @@
+-- How many messages the outbox took so far.
+select count(*) from outbox
