@@ -3,7 +3,7 @@
 import random
 from datetime import timedelta
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -14,7 +14,17 @@ from retention.journey.scores import Scores
 from tests.audience.test_scores_past import FACTS, RUNS, START, learn, tell
 
 ZONE = "Asia/Shanghai"
-KINDS = ("login", "complaint_opened", "complaint_solved", "referral", "answer", "survey", "suggestion")
+KINDS = (
+    "login",
+    "login",
+    "login",
+    "complaint_opened",
+    "complaint_solved",
+    "referral",
+    "answer",
+    "survey",
+    "suggestion",
+)
 CONFIG = Scores.model_validate(
     {
         "rates": {"USD": 7.1},
@@ -48,9 +58,9 @@ def tell_more(rng: random.Random, told: list[tuple]) -> list[tuple]:
     outcome = "insert into outcomes (message_id, kind, occurred_at, recorded_at) values (:m, :k, :at, :now)"
 
     def later(at):
-        return at + timedelta(hours=rng.choice((0, 0, 1, 30, 24 * 15)))
+        return at + timedelta(hours=rng.choice((0, 1, 30, 24 * 15, 24 * 20)))
 
-    for _ in range(rng.randrange(8 * len(people))):
+    for _ in range(rng.randrange(8 * len(people), 20 * len(people))):
         at = START + timedelta(seconds=rng.randrange(110 * 86400))
         more.append((later(at), event, {"c": rng.choice(people), "at": at, "k": rng.choice(KINDS)}))
     for now, order in orders:
@@ -115,7 +125,10 @@ def look(engine, as_of) -> dict:
         return kept
 
 
-@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=4, deadline=None, derandomize=True, phases=[Phase.generate],  # a smaller seed is no simpler world
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
 @given(seed=st.integers(0, 10**6))
 def test_the_past_does_not_know_the_future(engine, seed):
     forget(engine, *FACTS, "journey_versions", "messages", "outcomes")
