@@ -7,6 +7,7 @@ select order_id, customer_id, occurred_at, recorded_at, amount, currency
 from order_history
 where occurred_at <= :as_of and recorded_at <= :known_at and replaced_at > :known_at and amount is not null
   and (:everybody or customer_id in (select customer_id from scratch_touched where by_orders))
+  and (cast(:one as text) is null or customer_id = :one)
 union all
 select o.order_id, o.customer_id, o.occurred_at, o.recorded_at, cast(coalesce(lines.amount, 0) as numeric(18, 4)),
        case when lines.amount is null then '' else :currency end
@@ -15,11 +16,13 @@ from (
     from orders
     where occurred_at <= :as_of and recorded_at <= :known_at and amount is null
       and (:everybody or customer_id in (select customer_id from scratch_touched where by_orders))
+      and (cast(:one as text) is null or customer_id = :one)
     union all
     select order_id, customer_id, occurred_at, recorded_at
     from order_history
     where occurred_at <= :as_of and recorded_at <= :known_at and replaced_at > :known_at and amount is null
       and (:everybody or customer_id in (select customer_id from scratch_touched where by_orders))
+      and (cast(:one as text) is null or customer_id = :one)
 ) as o
 cross join lateral (
     select case when count(*) = count(worth) then sum(worth) end as amount

@@ -25,8 +25,12 @@ happened as (
     ) as o
     left join lateral (
         select sum(i.amount) as amount
-        from order_items i
-        where o.amount is null and i.order_id = o.order_id and i.recorded_at <= :known_at
+        from (
+            select order_id, amount from order_items where recorded_at <= :known_at
+            union all
+            select order_id, amount from order_item_history where recorded_at <= :known_at and replaced_at > :known_at
+        ) as i
+        where o.amount is null and i.order_id = o.order_id
     ) as lines on true
     where coalesce(o.amount, lines.amount, 0) >= 0
       and (o.occurred_at at time zone :zone)::date > (:as_of at time zone :zone)::date

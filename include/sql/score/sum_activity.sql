@@ -8,6 +8,7 @@ select customer_id, count(*) filter (where kind = 'login') as logins, count(*) f
        max(occurred_at) filter (where kind = 'login') as last_login_at
 from events
 where (:everybody or customer_id in (select customer_id from scratch_touched where by_activity))
+  and (cast(:one as text) is null or customer_id = :one)
   and occurred_at > :activity_from and occurred_at <= :as_of and recorded_at <= :known_at
   and kind in ('login', 'view', 'cart', 'participation', 'community')
 group by customer_id

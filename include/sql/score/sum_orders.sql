@@ -24,6 +24,7 @@ from (
     select order_id, customer_id, occurred_at, recorded_at, amount, currency from scratch_odd
 ) as known
 where (:everybody or customer_id in (select customer_id from scratch_touched where by_orders))
+  and (cast(:one as text) is null or customer_id = :one)
   and amount is not null and occurred_at <= :as_of and recorded_at <= :known_at
   and order_id not in (select order_id from scratch_undone)
 group by customer_id

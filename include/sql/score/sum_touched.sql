@@ -1,7 +1,24 @@
 -- The sums as of :as_of of the customers in scratch_touched, from scratch_orders and scratch_activity, in the table
 -- scratch_sums; what was not worked out is taken from customer_sums. is_customer: is one, as of then.
 create unlogged table scratch_sums as
-select t.customer_id, c.customer_id is not null as is_customer,
+select t.customer_id,
+       -- Looked up one by one, and of few.
+       case when p.customer_id is not null and not t.is_unsure then true
+            else coalesce((
+                select true from customers
+                where customer_id = t.customer_id and recorded_at <= :known_at
+                  and (occurred_at <= :as_of
+                       or exists (select from customer_history h
+                                  where h.customer_id = customers.customer_id and h.occurred_at <= :as_of))
+                limit 1), (
+                select true from customer_history c
+                where customer_id = t.customer_id and recorded_at <= :known_at and replaced_at > :known_at
+                  and (occurred_at <= :as_of
+                       or exists (select from customer_history h
+                                  where h.customer_id = c.customer_id and h.occurred_at <= :as_of
+                                    and h.replaced_at <= c.recorded_at))
+                limit 1), false)
+       end as is_customer,
        case when t.by_orders then o.first_order_at else p.first_order_at end as first_order_at,
        case when t.by_orders then o.last_order_at else p.last_order_at end as last_order_at,
        cast(coalesce(case when t.by_orders then o.orders else p.orders end, 0) as integer) as orders,
@@ -23,16 +40,3 @@ from scratch_touched t
 left join scratch_orders o using (customer_id)
 left join scratch_activity a using (customer_id)
 left join customer_sums p using (customer_id)
-left join (
-    select customer_id from customers
-    where recorded_at <= :known_at
-      and (occurred_at <= :as_of
-           or exists (select from customer_history h
-                      where h.customer_id = customers.customer_id and h.occurred_at <= :as_of))
-    union all
-    select customer_id from customer_history c
-    where recorded_at <= :known_at and replaced_at > :known_at
-      and (occurred_at <= :as_of
-           or exists (select from customer_history h
-                      where h.customer_id = c.customer_id and h.occurred_at <= :as_of and h.replaced_at <= c.recorded_at))
-) as c using (customer_id)

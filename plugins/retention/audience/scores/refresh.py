@@ -135,7 +135,6 @@ def _sum_everybody(conn: Connection, facts: dict[str, Any]) -> int:
     conn.execute(
         text("create unlogged table scratch_touched (customer_id text, by_orders boolean, by_activity boolean)")
     )
-    run(conn, "score/find_undone", **_pick(facts, "as_of", "known_at"))
     _sum_facts(conn, facts, everybody=True)
     touched = run(conn, "score/sum_everybody", **_pick(facts, "as_of", "known_at")).rowcount
     run(conn, "score/end_missing", as_of=facts["as_of"])
@@ -143,14 +142,15 @@ def _sum_everybody(conn: Connection, facts: dict[str, Any]) -> int:
     return touched
 
 
-def _sum_facts(conn: Connection, facts: dict[str, Any], *, everybody: bool) -> None:
-    """Orders and activity in sums, of everybody or of those in scratch_touched; scratch_undone is there."""
-    moments = _pick(facts, "as_of", "known_at")
+def _sum_facts(conn: Connection, facts: dict[str, Any], *, everybody: bool, one: str | None = None) -> None:
+    """Orders and activity in sums: of everybody, or of those in scratch_touched, of whom `one` may be the only one."""
+    whose = _pick(facts, "as_of", "known_at") | {"everybody": everybody, "one": one}
     money = _pick(facts, "currency", "rates")
-    run(conn, "score/find_odd_orders", **moments, **money, everybody=everybody)
+    run(conn, "score/find_undone", **whose)
+    run(conn, "score/find_odd_orders", **whose, **money)
     conn.execute(text("analyze scratch_undone, scratch_odd"))
-    run(conn, "score/sum_orders", **moments, **money, **_pick(facts, "orders_from"), everybody=everybody)
-    run(conn, "score/sum_activity", **moments, **_pick(facts, "activity_from"), everybody=everybody)
+    run(conn, "score/sum_orders", **whose, **money, **_pick(facts, "orders_from"))
+    run(conn, "score/sum_activity", **whose, **_pick(facts, "activity_from"))
     conn.execute(text("analyze scratch_orders, scratch_activity"))
 
 
@@ -171,10 +171,9 @@ def _sum_touched(conn: Connection, facts: dict[str, Any], last: Run, config: Sco
     return touched
 
 
-def _sum_scratch_touched(conn: Connection, facts: dict[str, Any]) -> int:
+def _sum_scratch_touched(conn: Connection, facts: dict[str, Any], one: str | None = None) -> int:
     conn.execute(text("analyze scratch_touched"))
-    run(conn, "score/find_undone_touched", **_pick(facts, "as_of", "known_at"))
-    _sum_facts(conn, facts, everybody=False)
+    _sum_facts(conn, facts, everybody=False, one=one)
     return run(conn, "score/sum_touched", **_pick(facts, "as_of", "known_at")).rowcount
 
 
@@ -186,7 +185,7 @@ def _drop_scratch(conn: Connection) -> None:
 def sum_one(conn: Connection, customer_id: str, config: Scores, as_of: datetime, known_at: datetime) -> dict[str, Any]:
     """One customer's sums as of any moment, from the facts, by the names of customer_sums; empty for no customer."""
     run(conn, "score/touch_one", customer_id=customer_id)
-    _sum_scratch_touched(conn, _facts(config, as_of, known_at))
+    _sum_scratch_touched(conn, _facts(config, as_of, known_at), customer_id)
     row = dict(conn.execute(text("select * from scratch_sums")).one()._mapping)
     _drop_scratch(conn)
     return {name: value for name, value in row.items() if name != "is_customer"} if row["is_customer"] else {}
