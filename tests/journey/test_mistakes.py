@@ -18,7 +18,14 @@ HERE = Path(__file__).parent
 BAD = HERE / "bad"
 INCLUDE = HERE.parents[1] / "include"
 CASES = sorted(path for path in BAD.iterdir() if path.suffix != ".txt")
-SHIPPED = read_files(INCLUDE)
+AUDIENCES = ("birthday_in_3_days", "became_churn_warning")
+"""The audiences that cases know, so that a new one changes no text."""
+
+SHIPPED = {
+    path: text
+    for path, text in read_files(INCLUDE).items()
+    if not path.startswith("sql/audiences/") or path.endswith(tuple(f"/{name}.sql" for name in AUDIENCES))
+}
 
 
 def read_case(path: Path) -> Files:
