@@ -375,6 +375,42 @@ def test_a_credit_and_a_refunded_order_set_no_rhythm(shop):
     assert shop.line("overdue") == (3, 1)
 
 
+def test_what_is_not_known_yet_or_is_yet_to_come_does_not_count(shop):
+    shop.regulars()
+    shop.customer(), shop.customer("other")
+    shop.buy("c", 28)
+    shop.event("login", 90, "other"), shop.event("login", 28, "other"), shop.event("complaint_opened", 300, "other")
+    shop.buy("other", 300, status="cancelled"), shop.write(10)
+    shop.score()
+    before = shop.explain()
+    with shop.engine.begin() as conn:
+        conn.execute(text("truncate standing_runs, churn"))
+    for at, known in ((NOW - DAY, NOW + TICK), (NOW + TICK, NOW)):  # learned later; or known, and yet to happen
+        when = {"customer_id": "c", "occurred_at": at, "recorded_at": known}
+        shop.world.add("orders", order_id=f"late{at}", **when)
+        shop.world.add("order_status", order_id="o61", status="refunded", occurred_at=at, recorded_at=known)
+        for kind in ("login", "complaint_opened"):
+            shop.world.add("events", kind=kind, **when)
+        shop.world.add("outcomes", message_id=1, kind="clicked", occurred_at=at, recorded_at=known)
+    shop.score()
+    assert shop.explain() == before
+    shop.score(as_of=NOW + DAY)
+    told = shop.explain(as_of=NOW + DAY)
+    assert told.facts["opened"] == 2 and told.facts["silent_days"] == 1 and told.facts["unanswered"] == 0
+
+
+def test_an_order_that_turned_out_to_be_anothers_is_anothers(shop):
+    shop.regulars()
+    shop.customer(), shop.customer("other")
+    shop.buy("c", 30)
+    shop.score()
+    with shop.engine.begin() as conn:
+        at = {"at": NOW + TICK}
+        conn.execute(text("update orders set customer_id = 'other', recorded_at = :at where customer_id = 'c'"), at)
+    shop.score(as_of=NOW + DAY)
+    assert {"c", "other"} & set(shop.states()) == {"c"} and {"c", "other"} & set(shop.states(NOW + DAY)) == {"other"}
+
+
 def test_a_customer_who_is_gone_has_no_state_any_more(shop):
     shop.regulars()
     shop.score()
