@@ -1,15 +1,17 @@
 """In a real browser: a hostile mail runs nothing and loads nothing, and the pages need no width they don't have."""
 
+import random
 import shutil
 import socket
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import uvicorn
 from sqlalchemy import text
 
+from retention.audience.scores import refresh_scores
 from retention.orchestration.alone import run_cohort
 from retention.web.app import Guards, build_app
 from tests.web.test_data_page import load
@@ -77,7 +79,14 @@ def test_a_hostile_mail_does_nothing_and_pages_fit_a_phone(world, address, page,
     here = f"{address}/journeys/birthday_care/cohorts/{made.cohort_id}"
     letter = f"{here}/messages/{world.rows('select min(message_id) from outbox')[0][0]}"
     load(world, source="a_source_with_a_long_name", rejected=400, tables=["customers", "orders"])
-    for path in (f"{address}/", f"{address}/data", f"{address}/journeys/birthday_care", here, letter):
+    for path in (
+        f"{address}/",
+        f"{address}/data",
+        f"{address}/segments",
+        f"{address}/journeys/birthday_care",
+        here,
+        letter,
+    ):
         page.goto(path)
         for folded in page.locator("summary").all():
             folded.click()
@@ -92,3 +101,43 @@ def test_a_hostile_mail_does_nothing_and_pages_fit_a_phone(world, address, page,
     page.wait_for_timeout(300)
     assert page.title().startswith("Message") and page.url == letter
     assert set(asked) <= {letter.removeprefix(address), "/favicon.ico"}
+
+
+def test_the_plots_of_tiers_keep_within_their_frames(world, address):
+    """In both languages, by day and by night, wide and narrow: every word of a plot is inside it, and nothing complains."""
+    from playwright.sync_api import sync_playwright
+
+    rng = random.Random(1)
+    for n in range(30):
+        world.customer(f"c{n}", consent=(), since=datetime(2026, 1 + n // 3, 1, tzinfo=UTC))
+    for n in range(90):
+        world.order(
+            f"o{n}", f"c{rng.randrange(30)}", datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=rng.randrange(330))
+        )
+    for day in range(100, 340, 30):
+        at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day)
+        refresh_scores(world.engine, at, now=at)
+    outside = """() => [...document.querySelectorAll('svg.plot text')].filter(it => {
+        const box = it.getBoundingClientRect(), frame = it.ownerSVGElement.getBoundingClientRect();
+        return box.width && (box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 2
+                             || box.bottom > frame.bottom + 1);
+    }).map(it => it.textContent)"""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for lang, scheme, width in (
+            ("zh-CN", "light", 1100),
+            ("en", "dark", 1100),
+            ("zh-CN", "dark", 390),
+            ("en", "light", 390),
+        ):
+            page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+            said = []
+            page.on("console", lambda message, said=said: said.append(message.text))
+            page.goto(f"{address}/segments?lang={lang}&date=2026-11-27")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (lang, width)
+            assert page.locator("svg.plot").count() == 2 and page.evaluate(outside) == [], (lang, width)
+            assert page.locator("svg.flow").is_visible() == (width > 640)
+            shown = page.locator("svg rect.tier-new").first.evaluate("it => getComputedStyle(it).fill")
+            assert shown == ("rgb(47, 127, 209)" if scheme == "light" else "rgb(95, 165, 238)")
+            assert said == []
+        browser.close()

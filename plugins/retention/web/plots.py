@@ -70,7 +70,7 @@ def stack_columns(
     counts: Mapping[str, Sequence[int]], labels: Sequence[str], *, width: float = 760, height: float = 250
 ) -> Columns:
     """`counts`: what each part adds to each column, the first one on top."""
-    left, bottom, top = 66.0, height - 26, 20.0
+    left, bottom, top = 66.0, height - 30, 20.0
     totals = [sum(column[place] for column in counts.values()) for place in range(len(labels))]
     step = _round_up(max(totals, default=0) / 4)
     scale = (bottom - top) / (step * 4)
