@@ -92,8 +92,12 @@ class Row:
     locale: str = "zh-CN"
     name: str | None = "王小明"
     coupon_code: str | None = "ABCDEFGH23"
-    coupon_value: Any = 20
     coupon_valid_until: datetime | None = datetime(2026, 12, 8, 15, 59, tzinfo=UTC)
+    coupon_kind: str | None = "percent_off"
+    coupon_value: Any = 20
+    coupon_minimum: Any = None
+    coupon_currency: str | None = None
+    coupon_gift: str | None = None
 
 
 def make_row(channel: str, n: int, **more: Any) -> Row:

@@ -68,7 +68,11 @@ class Row:
     locale: str = "zh-CN"
     name: str | None = "Ann"
     coupon_code: str | None = "ABCDEFGH23"
+    coupon_kind: str | None = "percent_off"
     coupon_value: Any = 20
+    coupon_minimum: Any = None
+    coupon_currency: str | None = None
+    coupon_gift: str | None = None
     coupon_valid_until: datetime | None = datetime(2026, 12, 8, 15, 59, tzinfo=UTC)
 
 

@@ -380,7 +380,7 @@ def test_what_was_planned_for_the_merged_one_is_withheld(world):
         " join enrollments e using (enrollment_id) order by 1"
     ) == [("a", "accepted", None), ("b", "withheld", "merged")]
     assert world.count("outbox") == 1
-    assert world.rows("select state from coupons order by coupon_id") == [("issued",), ("given_back",)]
+    assert world.rows("select state from coupons order by enrollment_id") == [("issued",), ("given_back",)]
 
 
 def test_the_reasons_keep_their_published_order(world):
@@ -683,7 +683,8 @@ def put_company(conn, people, enrolled, facts):
         entry = {"cohort_id": cohorts[key], "mode": mode, "journey": journey, "customer_id": who}
         made = put(conn, "enrollments", occurrence=f"o:{nth}", arm="main", is_eligible=True, entered_at=AT, **entry)
         put(conn, "coupons", code=f"{made.enrollment_id}", mode=mode, enrollment_id=made.enrollment_id, step="s",
-            customer_id=who, kind="x", value=1, valid_until=AT, state="issued", state_at=AT)  # fmt: skip
+            customer_id=who, kind="points", value=1, valid_until=AT, counts_until=AT, state="issued", state_at=AT,
+            reserved_at=AT)  # fmt: skip
         put(conn, "entry_refusals", occurrence=f"r:{nth}", reason="backlog", **entry)
     for n, (who, what, when) in enumerate(facts):
         at = AT + when * HOUR

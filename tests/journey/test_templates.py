@@ -16,7 +16,8 @@ from retention.journey.load import load
 from retention.journey.shop import choose_locale
 from retention.journey.template_syntax import FILTERS, make_environment, read_wording
 from retention.journey.templates import Part, Template
-from retention.journey.variables import VARIABLES, CouponFacts, fill_variables, write_zhe
+from retention.journey.coupon_words import write_zhe
+from retention.journey.variables import VARIABLES, CouponFacts, fill_variables
 
 HERE = Path(__file__).parent
 SHIPPED = read_files(HERE.parents[1] / "include")

@@ -6,7 +6,8 @@ select m.message_id, m.channel, m.address, m.locale, e.customer_id,
        case when c.occurred_at <= t.moment and c.recorded_at <= t.known then c.name
             else (select a.name from as_of.customers a where a.customer_id = e.customer_id limit 1) end as name,
        k.code as coupon_code,
-       k.value as coupon_value, k.valid_until as coupon_valid_until
+       k.valid_until as coupon_valid_until, k.kind as coupon_kind, k.value as coupon_value, k.minimum as coupon_minimum,
+       k.currency as coupon_currency, cast(k.gift as text) as coupon_gift
 from messages m
 join enrollments e using (enrollment_id)
 cross join present t

@@ -1,8 +1,13 @@
--- Coupons of these messages follow their fate: issued when accepted, given back when withheld or refused. :batch_id, where
--- all are of one batch, spares a search of every month's part.
-update coupons
-set state = case when o.kind = 'accepted' then 'issued' else 'given_back' end, state_at = :now
-from messages m
-join outcomes o on o.message_id = m.message_id and o.kind in ('accepted', 'withheld', 'refused')
-where m.message_id = any(cast(:ids as bigint[])) and (cast(:batch_id as bigint) is null or m.batch_id = :batch_id)
-  and coupons.coupon_id = m.coupon_id and coupons.step = m.step and coupons.state = 'reserved'
+-- Coupons of these messages follow their fate: issued when accepted, given back when withheld or refused; then a pool has its
+-- code back. :batch_id, where all are of one batch, spares a search of every month's part.
+with settled as (
+    update coupons
+    set state = case when o.kind = 'accepted' then 'issued' else 'given_back' end, state_at = :now
+    from messages m
+    join outcomes o on o.message_id = m.message_id and o.kind in ('accepted', 'withheld', 'refused')
+    where m.message_id = any(cast(:ids as bigint[])) and (cast(:batch_id as bigint) is null or m.batch_id = :batch_id)
+      and coupons.coupon_id = m.coupon_id and coupons.step = m.step and coupons.state = 'reserved'
+    returning coupons.state, coupons.pool, coupons.code, coupons.pool_until
+)
+insert into pool_codes (pool, code, valid_until, added_at)
+select pool, code, pool_until, :now from settled where state = 'given_back' and pool is not null

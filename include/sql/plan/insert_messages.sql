@@ -52,20 +52,21 @@ batch_of as (
     from new_batches
 ),
 reserved as (
-    -- Ten letters and digits out of 32 that can't be mistaken for each other, two of the 64 signs of base64 for each. They
-    -- come from the enrollment and a secret that the server's strong random source gives for this plan alone.
-    insert into coupons (code, mode, enrollment_id, step, customer_id, kind, value, valid_until, state, state_at)
-    select upper(translate(
-               left(encode(sha256(
-                   (select uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())) || int8send(d.enrollment_id)),
-                   'base64'), 10),
-               'IiOo01+/', '67892345')),
-           :mode, d.enrollment_id, :step, d.customer_id, :coupon_kind, :coupon_value, :coupon_valid_until,
-           'reserved', :now
-    from planned_decisions d
-    where d.reason is null and d.is_first and cast(:coupon_kind as text) is not null
+    -- A code that was given back is given again where it is generated; one of a pool may be somebody else's by now.
+    insert into coupons (code, mode, enrollment_id, step, customer_id, kind, value, minimum, currency, gift, pool, pool_until,
+                         valid_until, counts_until, state, state_at, reserved_at)
+    select c.code, :mode, c.enrollment_id, :step, c.customer_id, o.kind, o.value, o.minimum, o.currency, o.gift, c.pool,
+           c.pool_until, c.valid_until, c.valid_until + make_interval(secs => o.grace_s), 'reserved', :now, :now
+    from planned_coupons c
+    join jsonb_to_recordset(cast(:offers as jsonb)) as o(
+        offer smallint, kind text, value numeric, minimum numeric, currency text, gift jsonb, grace_s float8) using (offer)
+    where c.coupon_id is null and c.code is not null
     on conflict (enrollment_id, step) do update
-        set state = 'reserved', state_at = excluded.state_at, valid_until = excluded.valid_until
+        set (kind, value, minimum, currency, gift, pool, pool_until, valid_until, counts_until, state, state_at, reserved_at) =
+                (excluded.kind, excluded.value, excluded.minimum, excluded.currency, excluded.gift, excluded.pool,
+                 excluded.pool_until, excluded.valid_until, excluded.counts_until, excluded.state, excluded.state_at,
+                 excluded.reserved_at),
+            code = case when coupons.pool is null and excluded.pool is null then coupons.code else excluded.code end
         where coupons.state = 'given_back'
     returning coupon_id, enrollment_id
 )
@@ -73,15 +74,10 @@ insert into messages (enrollment_id, cohort_id, step, channel, attempt, role, de
                       coupon_id, batch_id, due_at, not_before, not_after, planned_at)
 select d.enrollment_id, :cohort_id, :step, d.channel, coalesce(d.attempt, 0) + 1,
        case when :is_fallback then 'fallback' when d.is_first then 'first' else 'also' end, 'send', null, d.address, d.locale,
-       coalesce(
-           r.coupon_id,
-           -- The coupon of an earlier step goes with her.
-           case when :has_coupons and exists (select from coupons k where k.enrollment_id = d.enrollment_id) then (
-               select k.coupon_id from coupons k
-               where k.enrollment_id = d.enrollment_id and k.state in ('reserved', 'issued')
-               order by k.coupon_id desc limit 1) end),
+       coalesce(r.coupon_id, c.coupon_id),
        b.batch_id, :due_at, d.not_before, d.not_after, :now
 from sends d
+left join planned_coupons c using (enrollment_id)
 left join reserved r using (enrollment_id)
 left join batch_of b on b.channel = d.channel and b.wave = d.wave and b.nth_batch = d.nth_batch
 union all

@@ -89,16 +89,17 @@ def set_hours(conn: Connection, asked: dict, policy: Policy, journey: Journey, s
     return Warned(people, tuple(sorted(unknown)))
 
 
-def claim_contacts(conn: Connection, asked: dict, policy: Policy, step: Step) -> None:
-    """Take out who has had enough, or has something of a higher priority to come that day; claim the others' contacts.
+def cap_contacts(conn: Connection, asked: dict, policy: Policy, step: Step) -> bool:
+    """Take out who has had enough, or has something of a higher priority to come that day. Whether the others' contacts are
+    to be claimed.
 
     One plan at a time does this in a mode: what it counts stays true until it commits."""
     if asked["purpose"] != "marketing":
-        return
+        return False
     journey, mode = asked["journey"], asked["mode"]
     caps = {cap.scope: cap for channel in step.send.order for cap in policy.caps(journey, channel)}
     if not caps:
-        return  # then these contacts count for no other journey's caps either
+        return False  # then these contacts count for no other journey's caps either
     conn.execute(text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"retention.contacts|{mode}"})
     conn.execute(text("drop table if exists pg_temp.planned_contacts"))
     reach = max((CAP_DAYS[cap.period] for cap in caps.values()), default=1)
@@ -126,7 +127,14 @@ def claim_contacts(conn: Connection, asked: dict, policy: Policy, step: Step) ->
             )  # fmt: skip
         if step.send.each:
             run(conn, "plan/promote_channels")
-    run(conn, "plan/claim_slots", mode=mode, journey=journey, step=asked["step"], on_each=step.send.each)
+    return True
+
+
+def claim_contacts(conn: Connection, asked: dict, step: Step) -> None:
+    """Claim the contacts of all who are still to get a message."""
+    run(
+        conn, "plan/claim_slots", mode=asked["mode"], journey=asked["journey"], step=asked["step"], on_each=step.send.each
+    )  # fmt: skip
 
 
 def _list_higher(policy: Policy, journey: str) -> list[str]:

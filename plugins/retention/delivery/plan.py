@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Row, select, text
 
-from retention.delivery import contact
+from retention.delivery import contact, coupons
 from retention.delivery.channels import BATCH_SIZES
 from retention.journey.load import Version
 from retention.journey.policy import Policy
@@ -66,15 +66,19 @@ def plan_step(
     now: datetime,
     facts_at: datetime | None = None,
     is_stopped_by_file: bool = False,
+    is_dry: bool = False,
     on_warning: Callable[[str], None] = lambda line: None,
 ) -> list[Decided]:
     """Decide one step of a cohort in the caller's transaction; the counts of all its decisions.
 
     Facts are those that had occurred and were recorded by the step's due moment (or `facts_at`: a dry run of the
     future sees only its beginning). `now` says what has expired and dates the rows. Calling it again adds nothing but
-    new attempts for skips that may be decided again and come out differently.
+    new attempts for skips that may be decided again and come out differently. `is_dry`: all of it will be taken back, so no
+    code of a pool is drawn meanwhile.
     """
-    plan = _Plan(conn, version, cohort_id, step_id, policy, now, facts_at, is_stopped_by_file, on_warning)
+    plan = _Plan(
+        conn, version, cohort_id, step_id, policy, now, facts_at, is_stopped_by_file, on_warning, is_dry=is_dry
+    )
     plan.decide("plan/find_people")
     return count_decisions(conn, cohort_id, step_id)
 
@@ -112,8 +116,9 @@ class _Plan:
         facts_at: datetime | None,
         is_stopped_by_file: bool,
         on_warning: Callable[[str], None],
+        is_dry: bool = False,
     ):
-        self.conn, self.policy, self.on_warning = conn, policy, on_warning
+        self.conn, self.policy, self.on_warning, self.is_dry = conn, policy, on_warning, is_dry
         cohort = fetch_cohort(conn, cohort_id)
         self.journey = journey = version.journey
         self.step = step = journey.step(step_id)
@@ -126,7 +131,7 @@ class _Plan:
         look_as_of(conn, seen_at, zone=journey.timezone)
         local_now = now.astimezone(journey.zone)
         self.is_made_up = local_now.date() > due_at.astimezone(journey.zone).date()
-        goal, coupon = journey.goal, step.coupon
+        goal = journey.goal
         self.asked = {
             "cohort_id": cohort_id,
             "mode": cohort.mode,
@@ -150,11 +155,10 @@ class _Plan:
             "only_if": step.only_if or "",
             "default_locale": journey.default_locale,
             "batch_sizes": json.dumps(BATCH_SIZES),
-            "has_coupons": any(each.coupon for each in journey.steps),
-            "coupon_kind": coupon.kind if coupon else None,
-            "coupon_value": coupon.value if coupon else None,
-            "coupon_valid_until": journey.coupon_valid_until(coupon, due_at) if coupon else None,
+            "has_coupons": any(coupons.coupons_of(each) for each in journey.steps),
         }
+        self.offers = coupons.describe_offers(journey, step, due_at)
+        self.speaking = coupons.list_speaking(version, step)
 
     def decide(self, people: str, *, is_fallback: bool = False) -> None:
         """Decide for those whom the statement `people` finds, and write it down."""
@@ -170,7 +174,14 @@ class _Plan:
             if self.is_made_up and not is_fallback:
                 run(conn, "plan/cap_made_up", **asked)
             with _set_for_now(conn, _OWN_ROWS):
-                contact.claim_contacts(conn, asked, self.policy, self.step)
+                is_claimed = contact.cap_contacts(conn, asked, self.policy, self.step)
+                coupons.reserve(
+                    conn, asked, self.offers, speaking=self.speaking, is_dry=self.is_dry, on_warning=self.on_warning
+                )
+                if self.step.send.each and (self.offers or self.speaking):
+                    run(conn, "plan/promote_channels")
+                if is_claimed:
+                    contact.claim_contacts(conn, asked, self.step)
                 run(conn, "plan/insert_messages", **asked)
 
     def _judge(self, asked: dict) -> None:
@@ -196,7 +207,7 @@ class _Plan:
 
 def _find_people(conn: Connection, people: str, asked: dict) -> tuple[datetime | None, int | None]:
     """Fill planned_people; when the first of them entered and the greatest of their numbers, None if there is nobody."""
-    for table in ("attempts", "people", "decisions", "favourites"):
+    for table in ("attempts", "people", "decisions", "favourites", "coupons", "offers"):
         # A dry run plans several steps in one transaction.
         conn.execute(text(f"drop table if exists pg_temp.planned_{table}"))
     with _set_for_now(conn, _OWN_ROWS):

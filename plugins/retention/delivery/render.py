@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -31,7 +32,7 @@ _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Row(Protocol):
-    """What `deliver/load_letters` brings of a message; `coupon_valid_until` is an instant."""
+    """What `deliver/load_letters` brings of a message; `coupon_valid_until` is an instant, `coupon_gift` JSON."""
 
     message_id: int
     customer_id: str
@@ -40,8 +41,12 @@ class Row(Protocol):
     locale: str
     name: str | None
     coupon_code: str | None
-    coupon_value: Any
     coupon_valid_until: datetime | None
+    coupon_kind: str | None
+    coupon_value: Any
+    coupon_minimum: Any
+    coupon_currency: str | None
+    coupon_gift: str | None
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Renderer:
         if words.is_personal or self._each_person:
             sheet = self._render(row, words, values, is_own=True)
         else:
-            key = (row.channel, words.locale, row.coupon_value, bool(name), bool(row.coupon_code))
+            key = (row.channel, words.locale, _terms_of(row), bool(name), bool(row.coupon_code))
             sheet = self._sheets.get(key)
             if sheet is None:
                 sheet = self._sheets[key] = self._render(row, words, values, is_own=False)
@@ -92,7 +97,11 @@ class Renderer:
 
     def _render(self, row: Row, words: _Words, values: tuple[str, ...], *, is_own: bool) -> Sheet:
         locale, parts = words.locale, words.parts
-        coupon = CouponFacts(row.coupon_code, row.coupon_value, values[2]) if row.coupon_code else None
+        coupon = None
+        if row.coupon_code:
+            kind, value, minimum, currency, gift = _terms_of(row)
+            names = json.loads(gift) if gift else None
+            coupon = CouponFacts(row.coupon_code, value, values[2], kind, minimum, currency, names)
         filled = fill_variables(
             locale=locale,
             default_locale=self._journey.default_locale,
@@ -157,6 +166,10 @@ class Renderer:
             last_day = row.coupon_valid_until.astimezone(self._journey.zone).date()
             self._days[key] = format_day(last_day, own)
         return self._days[key]
+
+
+def _terms_of(row: Row) -> tuple:
+    return row.coupon_kind, row.coupon_value, row.coupon_minimum, row.coupon_currency, row.coupon_gift
 
 
 def _list_sources(part: Part) -> dict[str, str]:

@@ -5,6 +5,7 @@ The words are the step's; the person is invented or a customer whose name is bor
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from retention.delivery.channels.base import Letter, OpenGate, Provider, Receipt
+from retention.delivery.coupons import coupons_of
 from retention.delivery.links import open_links
 from retention.delivery.pacing import find_reason
 from retention.delivery.plan import is_stopped
@@ -35,8 +37,12 @@ class _Row:
     locale: str
     name: str | None
     coupon_code: str | None
-    coupon_value: Any
     coupon_valid_until: datetime | None
+    coupon_kind: str | None
+    coupon_value: Any
+    coupon_minimum: Any
+    coupon_currency: str | None
+    coupon_gift: str | None
 
 
 def write_test(
@@ -54,9 +60,7 @@ def write_test(
     RenderError."""
     journey, step = version.journey, version.journey.step(step_id)
     if is_stopped(conn, journey.journey):
-        raise RetentionError(
-            f"{journey.journey}: is stopped, tests too. `retention stop --lift` lets it send again."
-        )
+        raise RetentionError(f"{journey.journey}: is stopped, tests too. `retention stop --lift` lets it send again.")
     look_as_of(conn, now, zone=journey.timezone)
     address = address.lower() if channel == "email" else address  # as deliveries write it
     is_suppressed = text("select is_suppressed from as_of.suppressions where channel = :channel and address = :address")
@@ -80,8 +84,12 @@ def write_test(
         locale=locale or journey.default_locale,
         name=name,
         coupon_code=TEST_CODE if coupon else None,
-        coupon_value=coupon.value if coupon else None,
         coupon_valid_until=journey.coupon_valid_until(coupon, now) if coupon else None,
+        coupon_kind=coupon.kind if coupon else None,
+        coupon_value=coupon.value if coupon else None,
+        coupon_minimum=coupon.minimum if coupon else None,
+        coupon_currency=coupon.currency if coupon else None,
+        coupon_gift=json.dumps(coupon.gift) if coupon and coupon.gift else None,
     )
     return Renderer(version, step_id, links=open_links(conn.engine)).write(row, mode="test")
 
@@ -104,7 +112,7 @@ def send_test(provider: Provider, letter: Letter, engine: Engine | None = None) 
 
 def _find_coupon(steps: Sequence[Step], step: Step) -> Any:
     """The step's coupon, or the one that an earlier step gave and this one speaks of."""
-    if step.coupon:
-        return step.coupon
-    earlier = [it for it in steps if it.coupon and it.at.offset < step.at.offset]
-    return earlier[-1].coupon if earlier else None
+    earlier = [coupons_of(it)[0] for it in steps if coupons_of(it) and it.at.offset < step.at.offset]
+    own = coupons_of(step)
+    is_own = own and (own[0].per_person == "step" or not earlier)
+    return own[0] if is_own else earlier[-1] if earlier else None

@@ -91,7 +91,7 @@ class _Names:
     def __init__(self, person: Person):
         self.customers = {it: f"{IN_PLACE}-{secrets.token_hex(8)}" for it in person.ids}
         self.orders = {it: f"{IN_PLACE}-{secrets.token_hex(8)}" for it in person.order_ids}
-        self.codes = {it.upper(): f"{IN_PLACE}-{secrets.token_hex(8)}".upper() for it in person.codes}
+        self.codes = {it: f"{IN_PLACE}-{secrets.token_hex(8)}".upper() for it in person.codes}
 
 
 def _alter(conn: Connection, place: Place, table: Table, theirs: Any, names: _Names, now: datetime) -> int:
@@ -111,7 +111,9 @@ def _alter(conn: Connection, place: Place, table: Table, theirs: Any, names: _Na
     if table is coupons or "coupon_code" in renamed:
         name = "code" if table is coupons else "coupon_code"
         for code, new in names.codes.items():
-            conn.execute(update(table).where(func.upper(table.c[name]) == code).values({name: new}))
+            conn.execute(
+                update(table).where(func.coupon_key(table.c[name]) == func.coupon_key(code)).values({name: new})
+            )
         if name == "coupon_code":
             # Any other code may be a personal one of the shop's.
             strange = and_(theirs, table.c[name].not_in(list(names.codes.values())))

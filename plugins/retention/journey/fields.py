@@ -200,7 +200,6 @@ def _whole_number(least: int, most: int, word: str | None, refused_zero: str = "
 _NO_ZERO = "Unlimited is spelt none; to let nobody in, set status: draining."
 Limit = Annotated[int | None, *_whole_number(1, 10_000_000, "none", _NO_ZERO)]
 HoldAbove = Annotated[int | None, *_whole_number(1, 10_000_000, "auto", "To let nobody in, set status: draining.")]
-PercentOff = Annotated[int, *_whole_number(1, 100, None)]
 
 Audience = Annotated[
     str,

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
+from retention.journey.coupon import Coupon
 from retention.journey.fields import (
     Audience,
     ChannelList,
@@ -25,7 +26,6 @@ from retention.journey.fields import (
     Locale,
     OptionalDuration,
     Percent,
-    PercentOff,
     Schedule,
     StepId,
     TemplateName,
@@ -78,16 +78,6 @@ class Goal(Block):
     within: Duration = Field(description="How soon after entering it must happen to count.")
     target: Percent | None = Field(
         default=None, description="The share of people who should get there. Reports compare with it."
-    )
-
-
-class Coupon(Block):
-    """A personal code, made for each customer. It can be used once."""
-
-    kind: Literal["percent_off"] = Field(description="percent_off: a percentage off the whole order.")
-    value: PercentOff = Field(description="How much: 20 is 20 % off.", examples=[20])
-    valid: Duration = Field(
-        description="How long the code can be used, counted from the step's moment; its last day counts whole."
     )
 
 

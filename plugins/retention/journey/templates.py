@@ -57,12 +57,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Template:
-    """`parts` by (channel, locale)."""
+    """`parts` by (channel, locale); `coupon_channels`: where words speak of a coupon."""
 
     name: str
     purpose: str
     title: str
     parts: Mapping[tuple[str, str], Part]
+    coupon_channels: tuple[str, ...] = ()
 
     def locales(self, channel: str) -> list[str]:
         """The locales this channel is written in, sorted."""
@@ -131,7 +132,8 @@ def _read_folder(name: str, paths: list[str], files: Files, prefix: str) -> Temp
         if part:
             parts[channel, locale] = part
     if head and not folder.problems:
-        folder.template = Template(name, head.purpose, head.title, parts)
+        speaking = tuple(sorted({use[0] for use in folder.coupon_uses}))
+        folder.template = Template(name, head.purpose, head.title, parts, speaking)
     return folder
 
 

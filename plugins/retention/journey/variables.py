@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from retention.journey.coupon_words import choose_gift, shorten, write_title, write_zhe
 from retention.journey.shop import Shop
 
 
@@ -20,8 +22,16 @@ class Variable:
 VARIABLES: dict[str, Variable] = {
     "customer.name": Variable("text", "The customer's name. Empty if we don't know it: ask {% if customer.name %}."),
     "coupon.code": Variable("text", "The customer's own code."),
-    "coupon.value": Variable("number", "How much: 20 for 20 % off."),
-    "coupon.zhe": Variable("text", "The same as Chinese customers say it: 8 for 20 % off (8 折), 7.5 for 25 %."),
+    "coupon.title": Variable(
+        "text", "What the coupon is, whatever its kind: 8折券, 满200减30, 赠品：…, 500积分; 20% off."
+    ),
+    "coupon.kind": Variable("text", 'percent_off, amount_off, gift or points: {% if coupon.kind == "gift" %}.'),
+    "coupon.value": Variable("number", "How much: 20 for 20 % off, 30 of the currency, 500 points. 0 for a gift."),
+    "coupon.minimum": Variable("number", "The order it is for has this amount at least. 0 where any order will do."),
+    "coupon.gift": Variable("text", "The gift's name in the language of the message. Empty for other kinds."),
+    "coupon.zhe": Variable(
+        "text", "A percentage as Chinese customers say it: 8 for 20 % off (8 折), 7.5 for 25 %. Empty for other kinds."
+    ),
     "coupon.valid_until": Variable("text", "The code's last day, written for the language: 11月13日, 13 November."),
     "shop.name": Variable("text", "The shop's name in the language of the message."),
     "shop.website": Variable("text", "The shop's address on the web, with https://."),
@@ -39,11 +49,16 @@ VARIABLES: dict[str, Variable] = {
 
 @dataclass(frozen=True)
 class CouponFacts:
-    """A customer's coupon: `value` is percent off, `valid_until` its last day, written for their language."""
+    """A customer's coupon: `value` is percent off, an amount of `currency` or points, None for a gift; `valid_until` its last
+    day, written for their language; `gift` the names by locale ("" for any)."""
 
     code: str
-    value: int | Decimal
+    value: int | Decimal | None
     valid_until: str
+    kind: str = "percent_off"
+    minimum: Decimal | None = None
+    currency: str | None = None
+    gift: Mapping[str, str] | None = None
 
 
 def fill_variables(
@@ -65,20 +80,22 @@ def fill_variables(
         "links": {"unsubscribe": "", "preferences": ""},
     }
     if coupon is not None:
+        value = Decimal(coupon.value) if coupon.value is not None else None
         values["coupon"] = {
             "code": coupon.code,
-            "value": _shorten(Decimal(coupon.value)),
-            "zhe": write_zhe(coupon.value),
+            "title": write_title(
+                kind=coupon.kind,
+                value=value,
+                minimum=coupon.minimum,
+                currency=coupon.currency,
+                gift=coupon.gift,
+                locale=locale,
+            ),
+            "kind": coupon.kind,
+            "value": shorten(value) if value is not None and coupon.kind != "gift" else 0,
+            "minimum": shorten(Decimal(coupon.minimum)) if coupon.minimum is not None else 0,
+            "gift": choose_gift(coupon.gift, locale) if coupon.gift else "",
+            "zhe": write_zhe(value) if coupon.kind == "percent_off" and value is not None else "",
             "valid_until": coupon.valid_until,
         }
     return values
-
-
-def _shorten(number: Decimal) -> int | Decimal:
-    """20.00 becomes 20 and prints so; it stays a number, so that {% if coupon.value >= 20 %} works."""
-    return int(number) if number == number.to_integral_value() else number.normalize()
-
-
-def write_zhe(percent_off: int | Decimal) -> str:
-    """20 % off is `8` (折: tenths of the price that remain), 25 % is `7.5`; 100 % leaves `0`."""
-    return f"{((100 - Decimal(percent_off)) / 10).normalize():f}"

@@ -100,6 +100,7 @@ def dry_run(
                     now=moment,
                     facts_at=cohort_at,
                     is_stopped_by_file=version.journey.status == "stopped",
+                    is_dry=True,
                 )
                 _pretend_it_arrived(conn, entered.cohort_id, step_id)
             look_as_of(conn, cohort_at, zone=version.journey.timezone)

@@ -78,7 +78,11 @@ PLACES = (
     Place(
         "entry_refusals", CUSTOMER, ALTER, renamed=("customer_id", "occurrence"), plain=("mode", "journey", "reason")
     ),
-    Place("coupons", CUSTOMER, ALTER, renamed=("customer_id", "code"), plain=("mode", "step", "kind", "state")),
+    Place(
+        "coupons", CUSTOMER, ALTER, renamed=("customer_id", "code"),
+        plain=("mode", "step", "kind", "state", "pool", "currency", "gift"),
+    ),
+    Place("coupon_uses", ORDER, ALTER, renamed=("order_id",), plain=("verdict", "currency")),
     Place(
         "messages", ENROLLMENT, ALTER, renamed=("address",),
         plain=("step", "channel", "role", "decision", "reason", "locale"), period="messages",
@@ -122,6 +126,8 @@ PLACES = (
     _nothing("journey_versions", "journey", "content_hash", "content"),
     _nothing("cohorts", "mode", "journey", "status"),
     _nothing("cohort_runs", "journey", "run_id"),
+    _nothing("pool_codes", "pool", "code"),
+    _nothing("coupon_matches"),
     _nothing("cohort_steps", "step", "purpose"),
     _nothing("sync_marks", "mapping", "watermark"),
     _nothing("links", "url"),

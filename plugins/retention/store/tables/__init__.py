@@ -7,6 +7,15 @@ Ours (what the engine decided and did) is written once: messages are inserted, o
 
 from retention.store.tables.columns import metadata
 from retention.store.tables.contact import choices, cohort_steps, contact_slots
+from retention.store.tables.coupons import (
+    COUPON_KINDS,
+    COUPON_STATES,
+    VERDICTS,
+    coupon_matches,
+    coupon_uses,
+    coupons,
+    pool_codes,
+)
 from retention.store.tables.decided import (
     MODES,
     REDECIDABLE,
@@ -15,7 +24,6 @@ from retention.store.tables.decided import (
     batches,
     cohort_runs,
     cohorts,
-    coupons,
     enrollments,
     entry_refusals,
     journey_versions,
@@ -65,12 +73,15 @@ from retention.store.tables.scores import SCHEMES, customer_sums, score_cuts, sc
 from retention.store.tables.standing import STANDINGS, churn, customer_points, standing_runs, strata
 
 __all__ = [
+    "COUPON_KINDS",
+    "COUPON_STATES",
     "MODES",
     "REDECIDABLE",
     "SCHEMES",
     "SKIP_REASONS",
     "SOURCES",
     "STANDINGS",
+    "VERDICTS",
     "audit_log",
     "batches",
     "category_cycles",
@@ -81,6 +92,8 @@ __all__ = [
     "cohorts",
     "consents",
     "contact_slots",
+    "coupon_matches",
+    "coupon_uses",
     "coupons",
     "customer_history",
     "customer_merge_rows",
@@ -112,6 +125,7 @@ __all__ = [
     "orders",
     "outbox",
     "outcomes",
+    "pool_codes",
     "preference_rates",
     "preference_runs",
     "products",

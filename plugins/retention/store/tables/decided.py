@@ -172,28 +172,6 @@ batches = Table(
     "handed over before not_before, nor outside opens..closes in its members' zone.",
 )
 
-coupons = Table(
-    "coupons",
-    metadata,
-    identity("coupon_id"),
-    Column("code", Text, nullable=False, unique=True),
-    Column("mode", Text, nullable=False),
-    Column("enrollment_id", BigInteger, ForeignKey("enrollments.enrollment_id"), nullable=False),
-    Column("step", Text, nullable=False),
-    Column("customer_id", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("value", Numeric(14, 2), nullable=False),
-    instant("valid_until"),
-    Column("state", Text, nullable=False),
-    instant("state_at"),
-    # One coupon for a person and a step, however often the step is planned.
-    UniqueConstraint("enrollment_id", "step"),
-    Index("ix_coupons_customer_id", "customer_id"),
-    # reserved -> issued -> redeemed ; reserved -> given_back -> reserved ; issued -> expired
-    one_of("state", ("reserved", "issued", "redeemed", "expired", "given_back")),
-    comment="Personal codes. Reserved when the step is planned, issued when a provider accepted the message.",
-)
-
 messages = Table(
     "messages",
     metadata,

@@ -154,7 +154,9 @@ order_items = Table(
     *_order_item_columns(),
     PrimaryKeyConstraint("order_id", "line"),
     Index("ix_order_items_recorded_at", "recorded_at", postgresql_using="brin"),
-    Index("ix_order_items_coupon_code", text("upper(coupon_code)"), postgresql_where=text("coupon_code is not null")),
+    Index(
+        "ix_order_items_coupon_code", text("coupon_key(coupon_code)"), postgresql_where=text("coupon_code is not null")
+    ),
     currency_check(),
     comment="Fact: what was bought. amount is the line's total in its currency, after discounts. A trigger moves what is "
     "replaced to order_item_history.",
@@ -168,6 +170,11 @@ order_item_history = Table(
     *_order_item_columns(),
     instant("replaced_at"),
     PrimaryKeyConstraint("order_id", "line", "replaced_at"),
+    Index(
+        "ix_order_item_history_coupon_code",
+        text("coupon_key(coupon_code)"),
+        postgresql_where=text("coupon_code is not null"),
+    ),
     comment="Fact: earlier states of an order's line, valid from recorded_at until replaced_at (exclusive).",
 )
 
