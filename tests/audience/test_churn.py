@@ -257,6 +257,10 @@ def test_complaints_at_their_edges(shop):
 
 def test_a_shop_that_tells_of_nothing_is_said_to(shop):
     shop.regulars()
+    for kind, ago in (("complaint_opened", 9), ("login", 100), ("login", 1)):  # it will, but nobody knows yet
+        at = {"occurred_at": NOW - ago * DAY, "recorded_at": NOW + TICK}
+        shop.world.add("events", customer_id="regular0", kind=kind, **at)
+        shop.world.add("order_status", order_id=f"o{ago}", status="refunded", **at)
     shop.score()
     left_out = {it.name: it.left_out for it in shop.explain("regular0").indicators}
     assert left_out == {
