@@ -26,9 +26,9 @@ from (
     left join products p on p.product_id = l.product_id and l.category is null
                             and p.occurred_at <= :as_of and p.recorded_at <= :known_at
     where cast(:one as text) is null
-       or l.order_id in (select order_id from orders where customer_id = :one
-                         union all
-                         select order_id from order_history where customer_id = :one)
+       or l.order_id = any(array(select order_id from orders where customer_id = :one
+                                 union all
+                                 select order_id from order_history where customer_id = :one))
 ) as i
 where i.is_necessary or i.order_id in (select order_id from theirs)
 group by i.order_id

@@ -17,7 +17,7 @@ undone as (
     select distinct s.order_id
     from order_status s
     where s.status in ('cancelled', 'refunded') and s.occurred_at <= :as_of and s.recorded_at <= :known_at
-      and (cast(:one as text) is null or s.order_id in (select order_id from known_orders))
+      and (cast(:one as text) is null or s.order_id = any(array(select order_id from known_orders)))
       and not exists (
           select from order_status later
           where later.order_id = s.order_id and later.status not in ('cancelled', 'refunded')
