@@ -261,7 +261,9 @@ def test_a_shop_that_tells_of_nothing_is_said_to(shop):
         at = {"occurred_at": NOW - ago * DAY, "recorded_at": NOW + TICK}
         shop.world.add("events", customer_id="regular0", kind=kind, **at)
         shop.world.add("order_status", order_id=f"o{ago}", status="refunded", **at)
-    shop.score()
+    found = shop.score().found
+    assert found["with_data"]["overdue"] == 10
+    assert found["left_out"] == ["no_login", "no_response", "complaints", "undone"]
     left_out = {it.name: it.left_out for it in shop.explain("regular0").indicators}
     assert left_out == {
         "overdue": None,

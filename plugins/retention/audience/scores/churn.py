@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, text
 
 from retention.audience.scores.calibration import Calibration, calibrate, make_forecasts
 from retention.audience.scores.next_purchase import MIN_CUSTOMERS, WEIGHT
@@ -93,7 +93,9 @@ def refresh_churn(
     weights = {f"{short}_weight": getattr(rules, name).weight for name, short in _PARAMETERS.items()}
     limits = {"warning": rules.warning, "churned": rules.churned, "dead_band": rules.dead_band}
     moved = run(conn, "score/judge_churn", as_of=as_of, **weights, **limits).rowcount
-    customers = conn.scalar(select(func.count()).select_from(text("churn_scores")).where(text("score is not null")))
+    counts = dict(run(conn, "score/count_churn").one()._mapping)
+    customers = counts.pop("customers")
+    found |= {"with_data": counts, "left_out": [name for name, count in counts.items() if not count]}
     return finish(
         conn, "churn", as_of=as_of, known_at=known_at, now=now, zone=zone, config=config, found=found,
         customers=customers, moved=moved,
