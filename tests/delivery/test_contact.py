@@ -7,6 +7,7 @@ from datetime import date, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import text
 
 from retention.delivery.hours import Window
 from retention.errors import TooEarly
@@ -376,6 +377,35 @@ def test_the_channel_somebody_answers_on_comes_first(world):
     cohort_id = enter(world, at=AT + later)
     plan(world, cohort_id, rules, at=TEN + later)
     assert decided(world, cohort_id) == {"answers_mail": "email", "silent": "sms"}
+
+
+def test_the_shops_rates_weigh_in_once_they_are_known(world):
+    """Of the same answers: without a run of preferences the channel with more of them, with one the one that people here answer."""
+    from tests.audience.test_preferences import Mailbox
+
+    world.customer("a", "12-04")
+    mailbox = Mailbox(world.engine)
+    mailbox.many("a", "sms", AT - 9 * DAY, 1, 1)
+    mailbox.many("a", "email", AT - 8 * DAY, 3, 2)
+    with world.engine.begin() as conn:
+        conn.execute(text("update enrollments set mode = 'test'"))
+
+    def choose(name, at):
+        cohort_id = enter(world, journey(name))
+        plan(world, cohort_id, Rules(choice=("response",)), at=at)
+        return decided(world, cohort_id)["a"]
+
+    assert choose("before", TEN) == "email"
+    row = {"as_of": TEN, "known_at": TEN, "zone": "UTC", "look_back_s": 30 * 86400, "slot_hours": 3, "customers": 0}
+    world.add("preference_runs", strength=10, **row)
+    for channel, rate in (("sms", 0.9), ("email", 0.2)):
+        world.add(
+            "preference_rates", as_of=TEN, kind="channel", option=channel, sent=100, responses=100 * rate, rate=rate
+        )
+    assert choose("known", TEN) == "sms"
+    later = {**row, "as_of": TEN + timedelta(minutes=1), "look_back_s": 8 * 86400}
+    world.add("preference_runs", strength=10, **later)
+    assert choose("none_of_it_counts", TEN + timedelta(minutes=2)) == "sms", "the step's own order"
 
 
 def test_what_bounced_goes_out_on_the_next_channel_once(world):

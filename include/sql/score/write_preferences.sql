@@ -10,11 +10,15 @@ with best as (
              c.responses desc, c.option
 ),
 found as (
-    select ch.customer_id, ch.option as channel, ch.sent as channel_sent, ch.responses as channel_responses,
-           h.option::int as hour, h.sent as hour_sent, h.responses as hour_responses
-    from best ch
-    join best h on h.customer_id = ch.customer_id and h.kind = 'hour'
-    where ch.kind = 'channel'
+    -- One pass: a join of the two kinds would be planned for a few rows.
+    select customer_id, max(option) filter (where kind = 'channel') as channel,
+           max(sent) filter (where kind = 'channel') as channel_sent,
+           max(responses) filter (where kind = 'channel') as channel_responses,
+           (max(option) filter (where kind = 'hour'))::int as hour,
+           max(sent) filter (where kind = 'hour') as hour_sent,
+           max(responses) filter (where kind = 'hour') as hour_responses
+    from best
+    group by customer_id
 ),
 kept as (
     select distinct on (customer_id) *
