@@ -18,7 +18,9 @@ wanted as (
 had as (
     -- The newest of her coupons that can still be spoken of; this step's own comes first, one she has used last.
     select distinct on (k.enrollment_id) k.enrollment_id, k.coupon_id, k.step = :step as is_this,
-           k.state = 'redeemed' as is_used, k.state = 'redeemed' or k.valid_until > :due_at as is_good
+           k.state = 'redeemed' as is_used,
+           -- One of a pool that is not out yet may still go back to it.
+           k.state = 'redeemed' or k.valid_until > :due_at and (k.pool is null or k.state <> 'reserved') as is_good
     from coupons k
     -- The enrollments of a cohort lie together.
     where :has_coupons and k.enrollment_id between (select min(enrollment_id) from planned_people) and :last_id

@@ -15,6 +15,7 @@ from retention.cli.shared import (
     app,
     fail,
     find_moment,
+    find_pool_notes,
     find_problems,
     find_version,
     include_folder,
@@ -34,7 +35,8 @@ def check(
     """Read all journeys, templates, audiences, the rules of contact and the law; print every mistake with file, line and
     remedy, and what would be one with live: true."""
     workspace = read_workspace()
-    problems, notes, names = find_problems(), workspace.notes, sorted(workspace.versions)
+    problems, names = find_problems(), sorted(workspace.versions)
+    notes = sorted({*workspace.notes, *find_pool_notes(workspace)})
     if paths:
         wanted = [path.resolve() for path in paths]
         for path in wanted:
@@ -122,10 +124,9 @@ def plan(
         say(f"SMS: {shown.sms['messages']} messages, {about}{shown.sms['segments']} segments")
     for coupon in shown.coupons:
         cost = coupon["cost"]
-        at_most = (
-            f", at most {cost['currency']} {cost['at_most']:,.2f} if all are used on an average order" if cost else ""
-        )
-        say(f"coupons ({coupon['step']}): {coupon['count']} of {coupon['value']:g} %{at_most}")
+        on_average = " on an average order" if cost and "average_order" in cost else ""
+        at_most = f", at most {cost['currency']} {cost['at_most']:,.2f} if all are used{on_average}" if cost else ""
+        say(f"coupons ({coupon['step']}): {coupon['count']:,} of {coupon['title']}{at_most}")
     for example in shown.examples:
         say("", f"--- {example['step']}, {example['channel']}, {example['locale']}, customer {example['customer']}")
         if example.get("error"):
@@ -179,15 +180,18 @@ def run(
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """How the journeys stand: cohorts, what is in doubt or failed, what is stopped, what comes next."""
+    from retention.insight.redemptions import count_coupons
     from retention.insight.status import fetch_pauses, fetch_status, fetch_stops
     from retention.intake.quality import find_hold
     from retention.orchestration.outlook import look_ahead
+    from retention.orchestration.pool_needs import list_shortages
 
     engine = open_store()
     workspace = read_workspace()
     with engine.connect() as conn:
         rows, standing, data_hold = fetch_status(conn), fetch_stops(conn), find_hold(conn)
         pauses = fetch_pauses(conn)
+        coupons, shortages = count_coupons(conn), list_shortages(conn, read_clock(), workspace.versions.values())
     ahead = {name: look_ahead(engine, version, read_clock()) for name, version in sorted(workspace.versions.items())}
     if as_json:
         dump(
@@ -196,6 +200,8 @@ def status(as_json: AsJson = False) -> None:
                 "stops": standing,
                 "data_hold": data_hold,
                 "pauses": pauses,
+                "coupons": {name: figures.as_dict() for name, figures in coupons.items()},
+                "shortages": shortages,
                 "ahead": ahead,
                 "problems": [str(p) for p in workspace.problems],
             }
@@ -211,6 +217,7 @@ def status(as_json: AsJson = False) -> None:
         say(f"HELD: {data_hold}")
     for pause in pauses:
         say(f"PAUSED: {pause['account']} for {pause['wait_s']:.0f} s more: {pause['error']}. It goes on by itself.")
+    say(*(f"SHORT: {line}" for line in shortages))
     columns = ["journey", "mode", "open", "held", "settled", "last cohort (Asia/Shanghai)", "in doubt", "failed"]
     say(
         table(
@@ -227,6 +234,8 @@ def status(as_json: AsJson = False) -> None:
     for r in rows:
         if r["error"]:
             say(f"{r['journey']}: a batch failed: {r['error']}")
+    for name, figures in coupons.items():
+        say(f"{name}: {figures.say()}")
     for name, lines in ahead.items():
         version = workspace.versions[name].journey
         say("", f"{name} ({version.status}, {'live' if version.live else 'outbox only'})", *[f"  {x}" for x in lines])

@@ -51,6 +51,23 @@ def find_problems() -> list[Problem]:
     return sorted({*lay_out(include)[1], *of_data, *scores.find_problems(include), *segments.find_problems(include)})
 
 
+def find_pool_notes(workspace: Workspace) -> list[Problem]:
+    """Pools that have too few codes for the journeys that draw from them; nothing where no database is at hand."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from retention.orchestration import pool_needs
+    from retention.store.database import connect, is_at_hand
+
+    drawing = [version for version in workspace.versions.values() if pool_needs.pools_of(version)]
+    if not drawing or not is_at_hand():
+        return []
+    try:
+        with connect().connect() as conn:
+            return pool_needs.find_pool_notes(conn, read_clock(), drawing)
+    except SQLAlchemyError:
+        return []
+
+
 def read_workspace() -> Workspace:
     """All journeys of the files."""
     from retention.journey.files import read_files

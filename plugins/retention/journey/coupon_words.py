@@ -9,6 +9,8 @@ from decimal import Decimal
 from babel import UnknownLocaleError
 from babel.numbers import format_currency, format_decimal
 
+from retention.journey.coupon import Coupon
+from retention.journey.notation import write_duration
 from retention.journey.shop import choose_locale
 
 _ZH = {
@@ -51,6 +53,20 @@ def write_title(
         gift=choose_gift(gift, locale) if gift else "",
         points=_write_number(value, locale) if kind == "points" else "",
     )
+
+
+def describe_coupon(coupon: Coupon) -> str:
+    """A journey's coupon for those who run it: 20% off, of pool summer, valid 7d."""
+    title = write_title(
+        kind=coupon.kind,
+        value=coupon.value,
+        minimum=coupon.minimum,
+        currency=coupon.currency,
+        gift=coupon.gift,
+        locale="en",
+    )
+    pool = f", of pool {coupon.pool}" if coupon.pool else ""
+    return f"{title}{pool}, valid {write_duration(coupon.valid)}"
 
 
 def choose_gift(gift: Mapping[str, str], locale: str) -> str:

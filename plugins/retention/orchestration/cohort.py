@@ -28,10 +28,12 @@ from retention.delivery.plan import Decided, fetch_cohort, plan_fallback, plan_s
 from retention.delivery.reconcile import SETTLES_AFTER, Reconciled, reconcile
 from retention.errors import BooksOpen, CohortHeld, DataHeld
 from retention.insight.books import close_books, find_gaps
+from retention.insight.redemptions import Matched, match_coupons
 from retention.intake.data_holds import find_fit_moment, find_hold, find_last_lift
 from retention.journey.files import read_files
 from retention.journey.load import Version, load_version
 from retention.journey.policy import Policy, read_policy
+from retention.orchestration.pool_needs import warn_of_needs
 from retention.store.database import ROOT
 from retention.store.months import open_months
 from retention.store.queries import run
@@ -116,6 +118,9 @@ def enroll(
             actor=actor,
             on_progress=on_progress,
         )
+        if entered.mode == "live":
+            for line in warn_of_needs(conn, version, entered.eligible - entered.holdout, clock()):
+                on_progress(line)
         if run_id:
             run(conn, "entry/remember_run", run_id=run_id, cohort_id=entered.cohort_id, now=clock())
         _refuse_bad_data(conn)
@@ -305,6 +310,7 @@ def settle(
         doubts = run(conn, "deliver/list_doubts", cohort_id=cohort_id).all()
     if doubts:
         settle_doubts(engine, cohort_id, find_account=find_account, clock=clock, on_progress=on_progress)
+    redeem(engine, clock=clock, on_progress=on_progress)
     with engine.begin() as conn:
         now, gaps = clock(), find_gaps(conn, version, cohort_id)
         try:
@@ -315,6 +321,17 @@ def settle(
             if {gap for _, gap, _ in gaps} == {"in doubt"} and again_at > now:
                 books.again_at = again_at
             raise
+
+
+def redeem(engine: Engine, *, clock: Clock = read_clock, on_progress: Progress = quiet) -> Matched:
+    """Hold all coupons with news against the orders, as of now. May be repeated at any time."""
+    with engine.begin() as conn:
+        now = clock()
+        done = match_coupons(conn, as_of=now, now=now)
+    if done.changed:
+        states = ", ".join(f"{count} {state}" for state, count in sorted(done.states.items()))
+        on_progress(f"coupons: {done.looked_at} looked at, {states}")
+    return done
 
 
 def settle_doubts(

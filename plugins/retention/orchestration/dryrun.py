@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, text
 
 from retention.audience.entry import Entered, enter_cohort
+from retention.delivery.coupons import coupons_of
 from retention.delivery.links import show_links
 from retention.delivery.plan import Decided, count_decisions, plan_step
 from retention.delivery.receipts import write_ids
@@ -15,6 +16,7 @@ from retention.delivery.render import Renderer
 from retention.delivery.segments import count_segments
 from retention.errors import RenderError
 from retention.intake.data_holds import find_fit_moment, find_hold
+from retention.journey.coupon_words import describe_coupon
 from retention.journey.load import Version, load_version
 from retention.journey.policy import Policy
 from retention.store.queries import look_as_of, run
@@ -169,7 +171,8 @@ def _estimate_coupons(conn: Connection, version: Version, cohort_id: int) -> lis
     averages = run(conn, "insight/average_order", cohort_id=cohort_id).all()
     found = []
     for step in version.journey.steps:
-        if not step.coupon:
+        given = coupons_of(step)
+        if not given:
             continue
         count = conn.scalar(
             text(
@@ -179,13 +182,24 @@ def _estimate_coupons(conn: Connection, version: Version, cohort_id: int) -> lis
             {"c": cohort_id, "step": step.id},
         )
         cost = None
-        if averages and step.coupon.kind == "percent_off":
+        if averages and all(it.kind == "percent_off" for it in given):
+            most = max(float(it.value) for it in given)
             cost = {
                 "currency": averages[0].currency,
                 "average_order": float(averages[0].average),
-                "at_most": round(float(averages[0].average) * float(step.coupon.value) / 100 * count, 2),
+                "at_most": round(float(averages[0].average) * most / 100 * count, 2),
             }
+        elif len(given) == 1 and given[0].currency and given[0].value is not None:
+            cost = {"currency": given[0].currency, "at_most": round(float(given[0].value) * count, 2)}
+        first = given[0]
         found.append(
-            {"step": step.id, "kind": step.coupon.kind, "value": float(step.coupon.value), "count": count, "cost": cost}
+            {
+                "step": step.id,
+                "kind": first.kind,
+                "value": float(first.value) if first.value is not None else None,
+                "title": " / ".join(describe_coupon(it) for it in given),
+                "count": count,
+                "cost": cost,
+            }
         )
     return found

@@ -1,4 +1,5 @@
-"""The DAG reconcile: every quarter of an hour, settles messages whose answer was lost. Never sends."""
+"""The DAG reconcile: every quarter of an hour, settles messages whose answer was lost and matches coupons with orders. Never
+sends."""
 
 from __future__ import annotations
 
@@ -16,6 +17,9 @@ WORDS = """\
 Settles messages whose answer was lost on the way - a timeout, a worker that was killed - of all cohorts: by what the
 provider has reported since, and by asking it. It never sends. What neither settles stays in doubt: the log lists it by
 cohort and step, and the run stays green.
+
+Its task `redeem` holds coupons against the orders: redeemed, late, refunded, expired. It looks at what is new, and any number of
+times.
 
 `retention reconcile --close` gives up what is left, on the record. Clear `settle` of a run whose doubts are settled.
 """
@@ -45,6 +49,7 @@ def _build() -> DAG:
     )
     with dag:
         ReconcileOperator(task_id="reconcile")
+        RedeemOperator(task_id="redeem")
     return dag
 
 
@@ -67,3 +72,14 @@ class ReconcileOperator(BaseOperator):
         if left:
             log.warning("They are not sent again: events settle them, or `retention reconcile --close` gives them up.")
         return {"by_events": done.by_events, "by_asking": done.by_asking, "left": left, "troubles": len(done.troubles)}
+
+
+class RedeemOperator(BaseOperator):
+    """Holds coupons against orders; XCom: looked_at, changed as counts."""
+
+    def execute(self, context: Any) -> dict:
+        from retention.orchestration import cohort
+        from retention.store.database import connect
+
+        done = cohort.redeem(connect(), on_progress=log.info)
+        return {"looked_at": done.looked_at, "changed": done.changed}

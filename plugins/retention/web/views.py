@@ -14,12 +14,14 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from retention.insight import figures
 from retention.insight.figures import Grid, StepFigures
+from retention.insight.redemptions import count_coupons
 from retention.insight.status import fetch_pauses, fetch_status, fetch_stops
 from retention.intake import quality
 from retention.journey.load import load_version
 from retention.journey.models import Journey, Step
 from retention.orchestration.desk import Sheet, lay_out
 from retention.orchestration.outlook import look_ahead, say_moment
+from retention.orchestration.pool_needs import find_pool_notes
 from retention.store.versions import content_of_cohort, last_content
 from retention.web import words
 
@@ -90,6 +92,9 @@ def view_journey(engine: Engine, include: Path, now: datetime, name: str, before
         content = None if name in sheets else last_content(conn, name)
         stops = [stop for stop in fetch_stops(conn) if stop["journey"] in (None, name)]
         holds = quality.fetch_holds(conn)
+        coupons = count_coupons(conn, name).get(name)
+        drawing = [sheets[name].version] if name in sheets else []
+        shortages = find_pool_notes(conn, now, drawing)
     version = sheets[name].version if name in sheets else load_version(content) if content else None
     if version is None:
         return None
@@ -104,6 +109,8 @@ def view_journey(engine: Engine, include: Path, now: datetime, name: str, before
         "stop": stops[0] if stops else None,
         "holds": len(holds),
         "ahead": look_ahead(engine, version, now) if name in sheets else [],
+        "coupons": coupons.say() if coupons else None,
+        "shortages": [f"{it.what} {it.remedy}" for it in shortages],
     }
 
 
