@@ -40,7 +40,7 @@ def test_birthday_care_means_what_it_says() -> None:
     assert journey.entry.reenter_after == timedelta(days=300) and journey.entry.max_per_day is None
     greeting, last_day = journey.steps
     assert greeting.coupon.value == 20 and greeting.send.order == ("sms", "email") and not greeting.send.each
-    assert last_day.only_if == "coupon_unused" and journey.step("last_day") is last_day
+    assert [str(it) for it in last_day.only_if] == ["coupon: unused"] and journey.step("last_day") is last_day
     assert journey.length == timedelta(days=7, hours=10)
 
 

@@ -108,25 +108,8 @@ select r.enrollment_id, r.customer_id, r.attempt, r.last_reason,
                      and v.occurred_at >= r.entered_at
                      and v.occurred_at < r.entered_at + make_interval(secs => :goal_within_s)) then 'goal_met'
            when :is_expired then 'expired'
-           when :only_if = 'coupon_unused'
-               and (not exists (
-                       select from coupons k
-                       where k.enrollment_id = r.enrollment_id and k.state = 'issued' and k.valid_until > :due_at)
-                    -- One of her codes stands on an order: is that hers, and has she no other code?
-                    or (exists (
-                            select from coupons k
-                            join order_items i on coupon_key(i.coupon_code) = coupon_key(k.code)
-                            where k.enrollment_id = r.enrollment_id)
-                        or r.enrollment_id in (
-                            select k.enrollment_id from coupons k
-                            join order_item_history i on coupon_key(i.coupon_code) = coupon_key(k.code)
-                            where i.replaced_at > :seen_at))
-                   and not exists (
-                       select from coupons k
-                       where k.enrollment_id = r.enrollment_id and k.state = 'issued' and k.valid_until > :due_at
-                         and not exists (
-                             select from as_of.order_items i
-                             where coupon_key(i.coupon_code) = coupon_key(k.code) and i.customer_id = r.customer_id))) then 'not_needed'
+           when :has_condition
+               and r.enrollment_id not in (select enrollment_id from planned_conditions where node = 0) then 'not_needed'
            when r.way_reason is not null then r.way_reason
        end as reason
 from reached r

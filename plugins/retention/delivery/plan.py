@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Row, select, text
 
-from retention.delivery import contact, coupons
+from retention.delivery import conditions, contact, coupons
 from retention.delivery.channels import BATCH_SIZES
 from retention.journey.load import Version
 from retention.journey.policy import Policy
@@ -152,7 +152,6 @@ class _Plan:
             "exit_goal_met": "goal_met" in journey.exit_when and goal is not None,
             "goal_event": goal.event if goal else "",
             "goal_within_s": goal.within.total_seconds() if goal else 0,
-            "only_if": step.only_if or "",
             "default_locale": journey.default_locale,
             "batch_sizes": json.dumps(BATCH_SIZES),
             "has_coupons": any(coupons.coupons_of(each) for each in journey.steps),
@@ -188,9 +187,10 @@ class _Plan:
         """Who is reached, on which channel, within which hours."""
         conn, step = self.conn, self.step
         run(conn, "plan/make_decisions")
+        has_condition = conditions.answer(conn, asked, step.only_if)
         has_favourites = contact.find_favourites(conn, asked, self.policy, step)
         for place, channel in enumerate(step.send.order, start=1):
-            run(conn, "plan/decide_step", **asked, place=place, channel=channel, has_favourites=has_favourites)
+            run(conn, "plan/decide_step", **asked, place=place, channel=channel, has_favourites=has_favourites, has_condition=has_condition)
             if asked["is_fallback"]:
                 run(conn, "plan/leave_bounced", **asked)
             analyze(conn, "planned_decisions")
@@ -207,7 +207,7 @@ class _Plan:
 
 def _find_people(conn: Connection, people: str, asked: dict) -> tuple[datetime | None, int | None]:
     """Fill planned_people; when the first of them entered and the greatest of their numbers, None if there is nobody."""
-    for table in ("attempts", "people", "decisions", "favourites", "coupons", "offers"):
+    for table in ("attempts", "people", "decisions", "favourites", "coupons", "offers", "conditions"):
         # A dry run plans several steps in one transaction.
         conn.execute(text(f"drop table if exists pg_temp.planned_{table}"))
     with _set_for_now(conn, _OWN_ROWS):

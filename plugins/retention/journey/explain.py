@@ -42,7 +42,12 @@ def _is_torn_moment(path: Path, errors: list[Any]) -> bool:
 
 def _is_filled(data: Any, path: Path) -> bool:
     """Whether there is something in the list, if only what is wrong."""
-    return isinstance(data.get(path[0]), list) and bool(data[path[0]])
+    for part in path:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return isinstance(data, list) and bool(data)
 
 
 def _is_misspelt(missing: Path, unknown: set[Path]) -> bool:

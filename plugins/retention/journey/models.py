@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
+from retention.journey.conditions import Conditions
 from retention.journey.coupon import Coupon
 from retention.journey.fields import (
     Audience,
@@ -133,10 +134,10 @@ class Step(Block):
         "is due in the journey's zone. journey: the same moment for everybody.",
     )
     coupon: Coupon | None = Field(default=None, description="Gives each customer a personal code with this step.")
-    only_if: Literal["coupon_unused"] | None = Field(
+    only_if: Conditions | None = Field(
         default=None,
-        description="Sends only if this is true when the step is due. "
-        "coupon_unused: the customer still has an unused code from an earlier step.",
+        description="Sends only if all of these hold when the step is due: a list of conditions, or coupon_unused (the "
+        "customer still has an unused code from an earlier step).",
     )
     send: Send = Field(description="What is sent, and on which channels.")
     expires: Duration = Field(

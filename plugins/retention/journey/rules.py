@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from retention.journey.conditions import OUTCOMES, walk
 from retention.journey.fields import OWN_DAGS
 from retention.journey.models import Journey, Step
-from retention.journey.notation import last_firing, show, write_duration, write_percent
+from retention.journey.notation import did_you_mean, last_firing, list_options, show, write_duration, write_percent
 from retention.journey.templates import TemplateFolder
 
 Finding = tuple[tuple[str | int, ...], str, str]
@@ -86,12 +87,15 @@ def _coupons_before(steps: NumberedSteps, step: Step) -> list[Step]:
 
 def _check_conditions(steps: NumberedSteps) -> Iterator[Finding]:
     for index, step in steps:
-        if step.only_if != "coupon_unused":
+        yield from _check_outcomes(steps, index, step)
+        asked = [place for place, each in walk(step.only_if or (), ("steps", index, "only_if")) if each.coupon]
+        if not asked:
             continue
         before = _coupons_before(steps, step)
         if not before:
             what = "coupon_unused, but no earlier step gives a coupon."
-            yield ("steps", index, "only_if"), what, "Add coupon: to an earlier step, or delete only_if."
+            place = asked[0] if len(step.only_if or ()) > 1 else ("steps", index, "only_if")
+            yield place, what, "Add coupon: to an earlier step, or delete only_if."
             continue
         last = max(before, key=lambda s: s.at.offset + s.coupon.valid)
         ends = last.at.offset + last.coupon.valid
@@ -99,6 +103,26 @@ def _check_conditions(steps: NumberedSteps) -> Iterator[Finding]:
             what = f"{step.at} is too late: the coupon of {show(last.id)} has run out by then."
             remedy = f"It is valid for {write_duration(last.coupon.valid)}; send earlier, or make it valid for longer."
             yield ("steps", index, "at"), what, remedy
+
+
+def _check_outcomes(steps: NumberedSteps, index: int, step: Step) -> Iterator[Finding]:
+    """What came of a message can only be asked of a step before."""
+    at = {each.id: each.at for _, each in steps}
+    for place, each in walk(step.only_if or (), ("steps", index, "only_if")):
+        of = getattr(each, each.key) if each.key in OUTCOMES else None
+        if of is None:
+            continue
+        before = [other.id for _, other in steps if other.at < step.at]
+        if of not in at:
+            near = did_you_mean(of, before)
+            yield (
+                (*place, each.key),
+                f"there is no step {show(of)}.",
+                f"{near} {list_options('Earlier steps', before)}".strip(),
+            )
+        elif of not in before:
+            what = f"the step {show(of)} is not before this one."
+            yield (*place, each.key), what, list_options("Earlier steps", before)
 
 
 def _check_entry(journey: Journey) -> Iterator[Finding]:

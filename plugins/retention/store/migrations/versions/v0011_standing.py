@@ -1,13 +1,11 @@
 """Churn, the seven dimensions of value, strata: what is kept of each customer, and what audiences see."""
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0011"
-down_revision = "0010" if any(Path(__file__).parent.glob("v0010_*.py")) else "0009"
+down_revision = "0009"
 
 INSTANT = postgresql.TIMESTAMP(timezone=True)
 TOLD = (

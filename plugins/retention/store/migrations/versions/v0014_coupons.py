@@ -1,13 +1,11 @@
 """Coupons of every kind, pools of uploaded codes, and which orders used them."""
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0014"
-down_revision = next(f"00{n}" for n in (13, 12, 11, 10) if any(Path(__file__).parent.glob(f"v00{n}_*.py")))
+down_revision = "0012"
 
 INSTANT = postgresql.TIMESTAMP(timezone=True)
 
