@@ -61,11 +61,13 @@ def test_everything_as_of_then_and_nothing_is_left_behind(told):
     assert (early.tiers, early.churn, early.value, early.points, early.stratum) == (None,) * 5
 
 
-def test_while_scores_are_worked_out_it_says_so(told, monkeypatch):
+def test_while_scores_are_worked_out_it_says_so(told, retention):
     with told.engine.connect() as other:
         other.execute(text("create unlogged table scratch_touched as select 'x' as customer_id"))
         with pytest.raises(StoreError, match="being worked out just now"):
             draw_portrait(told.engine, "a", LATER, zone=ZONE)
+        said = retention("explain", "a")
+        assert "being worked out just now" in said.stdout and "consent granted" in said.stdout
 
 
 def test_the_command(told, retention):

@@ -11,6 +11,7 @@ import typer
 
 from retention.cli.shared import AsJson, When, app, fail, include_folder, open_store, read_clock, read_instant
 from retention.console import SHANGHAI, dump, say, table
+from retention.errors import StoreError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -43,16 +44,23 @@ def explain(
     if story is None:
         fail(f'customer "{customer}": nobody has this id. Look in the table customers: `retention db`.')
     asked = _ask(engine, customer, audience, as_of) if audience else None
-    portrait = draw_portrait(engine, customer, as_of, zone=SHANGHAI.key)
+    portrait, trouble = None, None
+    try:
+        portrait = draw_portrait(engine, customer, as_of, zone=SHANGHAI.key)
+    except StoreError as error:
+        trouble = str(error)  # what was decided can be told all the same
     if as_json:
         dump(
             {
-                "customer": customer, "as_of": as_of.isoformat(), "story": story, "scores": portrait.as_dict(),
+                "customer": customer, "as_of": as_of.isoformat(), "story": story, "scores": portrait and portrait.as_dict(), "trouble": trouble,
                 "audience": asked and _as_dict(asked),
             }
         )  # fmt: skip
         return
-    _show_scores(portrait)
+    if portrait:
+        _show_scores(portrait)
+    else:
+        say(trouble)
     if asked:
         _show_audience(asked, _list_journeys(story, asked))
     _show_story(story)

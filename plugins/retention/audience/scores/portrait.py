@@ -55,7 +55,7 @@ def draw_portrait(engine: Engine, customer_id: str, as_of: datetime, *, zone: st
     with engine.connect() as conn:
         try:
             # Inputs are worked out in tables that a run of scoring makes, too.
-            conn.execute(text("set local lock_timeout = '5s'"))
+            conn.execute(text("set local lock_timeout = '2s'"))
             kept = find_kept_id(conn, customer_id)
             tiers = explain_scores(conn, kept, as_of)
             churn = explain_churn(conn, kept, as_of)
