@@ -340,3 +340,24 @@ def test_a_big_claim_is_one_quick_statement(world):
     shown = json.dumps(rows)
     assert "ix_pool_codes_pool" in shown and "LockRows" in shown
     assert world.count("pool_codes") == 10_000
+
+
+def test_thanks_go_to_who_has_used_hers(world, go):
+    """As of the step's moment: not to who ordered later, was refunded, or ordered with somebody else's."""
+    for who in ("used", "unused", "later", "back", "shared"):
+        world.customer(who, "12-04")
+    version = give(last_day="only_if: [{coupon: used}]", exit_when="[unsubscribed]")
+    cohort_id = go(version, deliver=True)
+    codes = dict(world.rows("select customer_id, code from coupons"))
+    between = GREETING + timedelta(days=1)
+    world.order("o1", "used", between, coupon=codes["used"].lower())
+    world.order("o2", "later", LAST_DAY + timedelta(hours=1), coupon=codes["later"])
+    world.order("o3", "back", between, coupon=codes["back"])
+    world.add("order_status", order_id="o3", status="refunded", occurred_at=between, recorded_at=between)
+    world.order("o4", "unused", between, coupon=codes["shared"])
+    cohort.redeem(world.engine, clock=lambda: LAST_DAY)
+    plan(world, cohort_id, at=LAST_DAY + timedelta(hours=2))
+    sent = {who: reason for who, (_, _, reason) in world.decisions("last_day").items()}
+    assert sent == {"used": None, "unused": "not_needed", "later": "not_needed", "back": "not_needed", "shared": "not_needed"}
+    send(world, cohort_id, "last_day", LAST_DAY + timedelta(hours=2))
+    assert sum(codes["used"] in said for (said,) in world.rows("select text from outbox")) == 2

@@ -52,6 +52,8 @@ def _ask(condition: Condition, asked: dict[str, Any]) -> tuple[str, dict[str, An
         about = {"of_step": getattr(condition, key), "kinds": list(OUTCOMES[key]), "seen_at": seen_at}
         return "condition/outcome", about
     if key == "coupon":
+        if condition.coupon == "used":
+            return "condition/coupon_used", {}
         return "condition/coupon_unused", {"due_at": asked["due_at"], "seen_at": seen_at}
     if key == "ordered":
         return "condition/ordered", _look_back(condition.ordered, seen_at)

@@ -190,8 +190,9 @@ class Condition(_Part):
 
     any: tuple[Condition, ...] | None = Field(default=None, min_length=1, description="At least one of these holds.")
     none: tuple[Condition, ...] | None = Field(default=None, min_length=1, description="None of these holds.")
-    coupon: Literal["unused"] | None = Field(
-        default=None, description="unused: the customer still has an unused code from an earlier step."
+    coupon: Literal["unused", "used"] | None = Field(
+        default=None,
+        description="unused: the customer still has an unused code from an earlier step. used: they have ordered with it.",
     )
     ordered: When | None = Field(
         default=None, description="Has ordered, and not taken it back: since entry, within 30d, or ever."

@@ -91,15 +91,17 @@ def _check_conditions(steps: NumberedSteps) -> Iterator[Finding]:
         asked = [place for place, each in walk(step.only_if or (), ("steps", index, "only_if")) if each.coupon]
         if not asked:
             continue
+        words = {each.coupon for _, each in walk(step.only_if or (), ("steps", index, "only_if")) if each.coupon}
         before = _coupons_before(steps, step)
         if not before:
-            what = "coupon_unused, but no earlier step gives a coupon."
+            word = "coupon_unused" if "unused" in words else "coupon: used"
+            what = f"{word}, but no earlier step gives a coupon."
             place = asked[0] if len(step.only_if or ()) > 1 else ("steps", index, "only_if")
             yield place, what, "Add coupon: to an earlier step, or delete only_if."
             continue
         last = max(before, key=lambda s: s.at.offset + s.coupon.valid)
         ends = last.at.offset + last.coupon.valid
-        if step.at.offset >= ends:
+        if step.at.offset >= ends and "unused" in words:
             what = f"{step.at} is too late: the coupon of {show(last.id)} has run out by then."
             remedy = f"It is valid for {write_duration(last.coupon.valid)}; send earlier, or make it valid for longer."
             yield ("steps", index, "at"), what, remedy
