@@ -42,6 +42,7 @@ STEPS = {
     "each": "two channels, each of them",
     "coupon": "one channel, with a coupon",
     "unused": "one channel, only_if coupon_unused, after the coupon",
+    "pool": "one channel, with a code of a pool",
 }
 
 JOURNEY = """journey: bench
@@ -68,6 +69,11 @@ steps:
     send: {template: gift, channels: [email]}
     expires: 2d
   - {id: unused, at: "day 1, 14:00", only_if: coupon_unused, send: {template: gift, channels: [email]}, expires: 2d}
+  - id: pool
+    at: day 2, 13:00
+    coupon: {kind: points, value: 20, pool: summer, valid: 7d, per_person: step}
+    send: {template: gift, channels: [email]}
+    expires: 2d
 """
 
 CONTENT = {
@@ -131,12 +137,21 @@ from (select * from customers order by hashtext(customer_id) limit :size) as ent
 order by customer_id
 """
 
+POOL = """
+insert into pool_codes (pool, code, added_at)
+select 'summer', 'S' || upper(substr(md5(n::text), 1, 15)), timestamptz '2026-11-01'
+from generate_series(1, :size + 1000) as n
+"""
+
 MESSAGE = (
     "enrollment_id, cohort_id, step, channel, attempt, role, decision, reason, address, locale, coupon_id, batch_id, "
     "due_at, not_before, not_after, planned_at"
 )
 BATCH = "batch_id, cohort_id, step, channel, wave, ordinal, size, state, attempts, planned_at"
-COUPON = "coupon_id, code, mode, enrollment_id, step, customer_id, kind, value, valid_until, state, state_at"
+COUPON = (
+    "coupon_id, code, mode, enrollment_id, step, customer_id, kind, value, minimum, currency, gift, pool, pool_until, "
+    "valid_until, counts_until, state, state_at, reserved_at"
+)
 
 
 def make_world(conn: Connection, customers: int, say) -> None:
@@ -167,6 +182,10 @@ def make_cohort(conn: Connection, version: Version, size: int, day: int) -> int:
 
 def plan(conn: Connection, version: Version, cohort_id: int, step: str) -> float:
     at = conn.scalar(text("select cohort_at from cohorts where cohort_id = :c"), {"c": cohort_id})
+    if step == "pool":
+        conn.execute(text("truncate pool_codes"))
+        conn.execute(text(POOL), {"size": conn.scalar(text("select count(*) from enrollments where cohort_id = :c"), {"c": cohort_id})})
+        conn.execute(text("analyze pool_codes"))
     conn.commit()
     began = time.perf_counter()
     plan_step(conn, version, cohort_id, step, policy=NO_RULES, now=version.journey.due_at(version.journey.step(step), at))
