@@ -91,6 +91,8 @@ class Row:
     customer_id: str = "c1"
     locale: str = "zh-CN"
     name: str | None = "王小明"
+    template: str | None = None
+    facts: str | None = None
     coupon_code: str | None = "ABCDEFGH23"
     coupon_valid_until: datetime | None = datetime(2026, 12, 8, 15, 59, tzinfo=UTC)
     coupon_kind: str | None = "percent_off"

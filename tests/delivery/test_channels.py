@@ -67,6 +67,8 @@ class Row:
     address: str = "ann@example.com"
     locale: str = "zh-CN"
     name: str | None = "Ann"
+    template: str | None = None
+    facts: str | None = None
     coupon_code: str | None = "ABCDEFGH23"
     coupon_kind: str | None = "percent_off"
     coupon_value: Any = 20

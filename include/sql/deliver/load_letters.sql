@@ -2,7 +2,7 @@
 -- those known when the step was due; for nearly everybody that is the name they have now. :batch_ids are the messages' batches: found by
 -- them, no month's part is searched a thousand times for nothing.
 with present as materialized (select as_of.moment() as moment, as_of.known() as known)
-select m.message_id, m.channel, m.address, m.locale, e.customer_id,
+select m.message_id, m.channel, m.address, m.locale, m.template, cast(m.facts as text) as facts, e.customer_id,
        case when c.occurred_at <= t.moment and c.recorded_at <= t.known then c.name
             else (select a.name from as_of.customers a where a.customer_id = e.customer_id limit 1) end as name,
        k.code as coupon_code,

@@ -71,17 +71,18 @@ reserved as (
     returning coupon_id, enrollment_id
 )
 insert into messages (enrollment_id, cohort_id, step, channel, attempt, role, decision, reason, address, locale,
-                      coupon_id, batch_id, due_at, not_before, not_after, planned_at)
+                      coupon_id, batch_id, due_at, not_before, not_after, planned_at, template, facts)
 select d.enrollment_id, :cohort_id, :step, d.channel, coalesce(d.attempt, 0) + 1,
        case when :is_fallback then 'fallback' when d.is_first then 'first' else 'also' end, 'send', null, d.address, d.locale,
        coalesce(r.coupon_id, c.coupon_id),
-       b.batch_id, :due_at, d.not_before, d.not_after, :now
+       b.batch_id, :due_at, d.not_before, d.not_after, :now, w.template, w.facts
 from sends d
 left join planned_coupons c using (enrollment_id)
 left join reserved r using (enrollment_id)
+left join planned_choices w using (enrollment_id)
 left join batch_of b on b.channel = d.channel and b.wave = d.wave and b.nth_batch = d.nth_batch
 union all
 select d.enrollment_id, :cohort_id, :step, d.channel, coalesce(d.attempt, 0) + 1, 'first', 'skip', d.reason, null, null,
-       null, null, :due_at, :due_at, :not_after, :now
+       null, null, :due_at, :due_at, :not_after, :now, null, null
 from planned_decisions d
 where d.reason is not null and d.is_first and d.reason is distinct from d.last_reason and not :is_fallback

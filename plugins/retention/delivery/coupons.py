@@ -12,7 +12,6 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from retention.journey.coupon import Coupon
 from retention.journey.load import Version
 from retention.journey.models import Journey, Step
 from retention.store.pools import count_left, find_rate, write_shortage
@@ -22,15 +21,9 @@ from retention.store.staging import analyze
 Warn = Callable[[str], None]
 
 
-def coupons_of(step: Step) -> tuple[Coupon, ...]:
-    """The coupons that a step gives, one for each of its branches."""
-    return getattr(step, "coupons", None) or ((step.coupon,) if step.coupon else ())
-
-
 def list_speaking(version: Version, step: Step) -> tuple[str, ...]:
     """The step's channels whose words speak of a coupon, in any of its templates."""
-    names = getattr(step.send, "templates", None) or (step.send.template,)
-    spoken = {channel for name in names for channel in version.templates[name].coupon_channels}
+    spoken = {channel for name in step.send.templates for channel in version.templates[name].coupon_channels}
     return tuple(channel for channel in step.send.order if channel in spoken)
 
 
@@ -49,7 +42,7 @@ def describe_offers(journey: Journey, step: Step, due_at: datetime) -> list[dict
             "valid_until": journey.coupon_valid_until(coupon, due_at).isoformat(),
             "grace_s": coupon.counts_for.total_seconds(),
         }
-        for number, coupon in enumerate(coupons_of(step))
+        for number, coupon in enumerate(step.coupons)
     ]
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Row, select, text
 
-from retention.delivery import conditions, contact, coupons
+from retention.delivery import choices, conditions, contact, coupons
 from retention.delivery.channels import BATCH_SIZES
 from retention.journey.load import Version
 from retention.journey.policy import Policy
@@ -120,6 +120,7 @@ class _Plan:
     ):
         self.conn, self.policy, self.on_warning, self.is_dry = conn, policy, on_warning, is_dry
         cohort = fetch_cohort(conn, cohort_id)
+        self.version = version
         self.journey = journey = version.journey
         self.step = step = journey.step(step_id)
         due_at, not_after = journey.due_at(step, cohort.cohort_at), journey.expires_at(step, cohort.cohort_at)
@@ -154,7 +155,7 @@ class _Plan:
             "goal_within_s": goal.within.total_seconds() if goal else 0,
             "default_locale": journey.default_locale,
             "batch_sizes": json.dumps(BATCH_SIZES),
-            "has_coupons": any(coupons.coupons_of(each) for each in journey.steps),
+            "has_coupons": any(each.coupons for each in journey.steps),
         }
         self.offers = coupons.describe_offers(journey, step, due_at)
         self.speaking = coupons.list_speaking(version, step)
@@ -188,6 +189,7 @@ class _Plan:
         conn, step = self.conn, self.step
         run(conn, "plan/make_decisions")
         has_condition = conditions.answer(conn, asked, step.only_if)
+        choices.choose(conn, self.version, step)
         has_favourites = contact.find_favourites(conn, asked, self.policy, step)
         for place, channel in enumerate(step.send.order, start=1):
             run(conn, "plan/decide_step", **asked, place=place, channel=channel, has_favourites=has_favourites, has_condition=has_condition)
@@ -207,7 +209,7 @@ class _Plan:
 
 def _find_people(conn: Connection, people: str, asked: dict) -> tuple[datetime | None, int | None]:
     """Fill planned_people; when the first of them entered and the greatest of their numbers, None if there is nobody."""
-    for table in ("attempts", "people", "decisions", "favourites", "coupons", "offers", "conditions"):
+    for table in ("attempts", "people", "decisions", "favourites", "coupons", "offers", "conditions", "values", "choices"):
         # A dry run plans several steps in one transaction.
         conn.execute(text(f"drop table if exists pg_temp.planned_{table}"))
     with _set_for_now(conn, _OWN_ROWS):

@@ -20,6 +20,7 @@ from retention.errors import RenderError
 from retention.journey.load import Version
 from retention.journey.template_syntax import make_environment
 from retention.journey.templates import Part
+from retention.journey.templates import Template as Words
 from retention.journey.variables import CouponFacts, fill_variables
 
 _TEXT = make_environment(is_html=False)
@@ -40,6 +41,8 @@ class Row(Protocol):
     address: str
     locale: str
     name: str | None
+    template: str | None
+    facts: str | None
     coupon_code: str | None
     coupon_valid_until: datetime | None
     coupon_kind: str | None
@@ -70,32 +73,33 @@ class Renderer:
         self._version = version
         self._journey = version.journey
         self._step_id = step_id
-        self._template = version.templates[self._journey.step(step_id).send.template]
+        self._own = version.templates[self._journey.step(step_id).send.template]
         self._links = links
         self._begin = links.begin() if links else {}
         self._each_person = each_person
-        self._compiled: dict[tuple[str, str], _Words] = {}
+        self._compiled: dict[tuple[str, str, str], _Words] = {}
         self._sheets: dict[tuple, Sheet] = {}
         self._days: dict[tuple[datetime, str], str] = {}
 
     def write(self, row: Row, *, mode: str, batch_id: int = 0) -> Letter:
         """One letter. Raises RenderError, which names the template and no person."""
-        words = self._words(row.channel, row.locale)
+        template = self._version.templates[row.template] if row.template else self._own
+        words = self._words(template, row.channel, row.locale)
         name = " ".join(_UNSEEN.sub("", " ".join(row.name.split())).split()) if row.name else ""
         day = self._write_day(row, words.locale) if row.coupon_code else ""
         values = (name, row.coupon_code or "", day)
         if self._links:
             values += self._links.sign(row.message_id, words.link_ids, words.pages)
         if words.is_personal or self._each_person:
-            sheet = self._render(row, words, values, is_own=True)
+            sheet = self._render(template, row, words, values, is_own=True)
         else:
-            key = (row.channel, words.locale, _terms_of(row), bool(name), bool(row.coupon_code))
+            key = (template.name, row.facts, row.channel, words.locale, _terms_of(row), bool(name), bool(row.coupon_code))
             sheet = self._sheets.get(key)
             if sheet is None:
-                sheet = self._sheets[key] = self._render(row, words, values, is_own=False)
+                sheet = self._sheets[key] = self._render(template, row, words, values, is_own=False)
         return Letter(row.message_id, row.channel, mode, row.address, sheet, values, batch_id, row.customer_id)
 
-    def _render(self, row: Row, words: _Words, values: tuple[str, ...], *, is_own: bool) -> Sheet:
+    def _render(self, template: Words, row: Row, words: _Words, values: tuple[str, ...], *, is_own: bool) -> Sheet:
         locale, parts = words.locale, words.parts
         coupon = None
         if row.coupon_code:
@@ -108,8 +112,9 @@ class Renderer:
             shop=self._version.shop,
             customer_name=values[0],
             coupon=coupon,
+            facts=json.loads(row.facts) if row.facts else None,
         )
-        place = f"template {self._template.name} ({row.channel}, {locale})"
+        place = f"template {template.name} ({row.channel}, {locale})"
         written = {}
         try:
             for field, part in parts.items():
@@ -130,15 +135,15 @@ class Renderer:
             raise RenderError(f"{place}: {type(error).__name__}") from error
         sender = self._version.shop.name_in(locale, self._journey.default_locale)
         return Sheet(
-            locale, sender, self._template.purpose == "marketing", is_own=is_own,
+            locale, sender, template.purpose == "marketing", is_own=is_own,
             variables=tuple(written.pop(field) for field in parts if field.isdecimal()),
-            content_sid=self._template.parts[row.channel, locale].content_sid,
+            content_sid=template.parts[row.channel, locale].content_sid,
             journey=self._journey.journey, step=self._step_id, **written,
         )  # fmt: skip
 
-    def _words(self, channel: str, asked: str) -> _Words:
-        if (channel, asked) not in self._compiled:
-            locale, part = self._template.part(channel, asked, self._journey.default_locale)
+    def _words(self, template: Words, channel: str, asked: str) -> _Words:
+        if (template.name, channel, asked) not in self._compiled:
+            locale, part = template.part(channel, asked, self._journey.default_locale)
             sources, link_ids = _list_sources(part), ()
             pages = ("", "")
             # What WhatsApp approved is not ours to rewrite.
@@ -155,8 +160,8 @@ class Renderer:
                 field: (_HTML if field == "html" else _TEXT).from_string(source) for field, source in sources.items()
             }
             is_personal = any(sheets.needs_each_person(source) for source in sources.values())
-            self._compiled[channel, asked] = _Words(locale, compiled, is_personal, pages, link_ids)
-        return self._compiled[channel, asked]
+            self._compiled[template.name, channel, asked] = _Words(locale, compiled, is_personal, pages, link_ids)
+        return self._compiled[template.name, channel, asked]
 
     def _write_day(self, row: Row, locale: str) -> str:
         # Dates in the customer's own English, say, where the words are only "en".

@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from retention.delivery.channels.base import Letter, OpenGate, Provider, Receipt
-from retention.delivery.coupons import coupons_of
 from retention.delivery.links import open_links
 from retention.delivery.pacing import find_reason
 from retention.delivery.plan import is_stopped
@@ -36,6 +35,8 @@ class _Row:
     address: str
     locale: str
     name: str | None
+    template: str | None
+    facts: str | None
     coupon_code: str | None
     coupon_valid_until: datetime | None
     coupon_kind: str | None
@@ -83,6 +84,8 @@ def write_test(
         address=address,
         locale=locale or journey.default_locale,
         name=name,
+        template=None,
+        facts=None,
         coupon_code=TEST_CODE if coupon else None,
         coupon_valid_until=journey.coupon_valid_until(coupon, now) if coupon else None,
         coupon_kind=coupon.kind if coupon else None,
@@ -112,7 +115,7 @@ def send_test(provider: Provider, letter: Letter, engine: Engine | None = None) 
 
 def _find_coupon(steps: Sequence[Step], step: Step) -> Any:
     """The step's coupon, or the one that an earlier step gave and this one speaks of."""
-    earlier = [coupons_of(it)[0] for it in steps if coupons_of(it) and it.at.offset < step.at.offset]
-    own = coupons_of(step)
+    earlier = [it.coupons[0] for it in steps if it.coupons and it.at.offset < step.at.offset]
+    own = step.coupons
     is_own = own and (own[0].per_person == "step" or not earlier)
     return own[0] if is_own else earlier[-1] if earlier else None

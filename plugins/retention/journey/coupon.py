@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from babel import Locale as BabelLocale
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema, model_validator
 
+from retention.journey.branches import Branch, write_keys
 from retention.journey.fields import Duration, Id
 from retention.journey.notation import LOCALE_PATTERN, did_you_mean, refuse, show
 
@@ -170,6 +171,12 @@ class Coupon(BaseModel):
         "one they have. step: this step gives one of its own.",
     )
 
+    instead: Annotated[CouponBranch, BeforeValidator(write_keys)] | None = Field(
+        default=None,
+        description="Another coupon for some, by a value of theirs: {by: tier, diamond: {kind: percent_off, value: 30, valid: 7d}}. "
+        "The rest get this one.",
+    )
+
     @model_validator(mode="after")
     def _whole(self) -> Coupon:
         if self.kind != "gift" and self.value is None:
@@ -195,3 +202,12 @@ class Coupon(BaseModel):
     def counts_for(self) -> timedelta:
         """How long after its last day an order counts."""
         return self.grace or timedelta()
+
+
+class CouponBranch(Branch):
+    """Other coupons for some: one for each value; the rest get the step's own."""
+
+    __pydantic_extra__: dict[str, Coupon]
+
+
+Coupon.model_rebuild()

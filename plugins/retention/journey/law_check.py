@@ -42,9 +42,9 @@ class Case:
         """The steps that send marketing, or what is marketing whatever it says."""
         found = []
         for index, step in enumerate(self.journey.steps):
-            folder = self.templates[step.send.template]
-            if not step.retired and (folder.template.purpose == "marketing" or self.has_coupon(step, folder)):
-                found.append((index, step, folder))
+            for folder in (self.templates[name] for name in step.send.templates):
+                if not step.retired and (folder.template.purpose == "marketing" or self.has_coupon(step, folder)):
+                    found.append((index, step, folder))
         return found
 
     @staticmethod

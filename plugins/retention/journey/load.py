@@ -21,7 +21,7 @@ from retention.journey.law_check import Case, check_law
 from retention.journey.models import Journey
 from retention.journey.notation import did_you_mean, list_options, show
 from retention.journey.policy import Examined, examine_rules
-from retention.journey.rules import NumberedSteps, check_journey, check_templates, find_coupon_mistakes
+from retention.journey.rules import NumberedSteps, check_branches, check_journey, check_templates, find_coupon_mistakes
 from retention.journey.salvage import salvage
 from retention.journey.shop import Shop, read_shop
 from retention.journey.templates import Template, TemplateFolder, read_templates
@@ -220,6 +220,7 @@ def _check_rules(
     findings = [
         *check_journey(draft, steps, failed),
         *check_templates(draft, steps, around.templates, has_locale="default_locale" not in failed),
+        *check_branches(draft, steps, around.templates),
     ]
     for place, what, remedy in findings:
         document.complain(place, write_path(place, document.data) + what, remedy)
@@ -237,20 +238,23 @@ def _problems_of_parts(document: Document, around: _Surroundings) -> list[Proble
     steps = document.data.get("steps")
     for step in steps if isinstance(steps, list) else []:
         send = step.get("send") if isinstance(step, dict) else None
-        name = send.get("template") if isinstance(send, dict) else None
-        if isinstance(name, str) and name in around.templates:
+        if not isinstance(send, dict):
+            continue
+        others = send.get("instead")
+        names = [send.get("template"), *(others.values() if isinstance(others, dict) else ())]
+        for name in dict.fromkeys(it for it in names if isinstance(it, str) and it in around.templates):
             problems.extend(around.templates[name].problems)
     return problems
 
 
 def _make_version(journey: Journey, path: str, around: _Surroundings) -> Version:
-    names = sorted({step.send.template for step in journey.steps})
+    names = sorted({name for step in journey.steps for name in step.send.templates})
     paths = {path, SHOP, f"sql/audiences/{journey.audience}.sql"}
     for step in journey.steps:
-        folder = around.templates[step.send.template]
-        paths.update(folder.paths[""])
-        for channel in step.send.order:
-            paths.update(folder.paths[channel])
+        for folder in (around.templates[name] for name in step.send.templates):
+            paths.update(folder.paths[""])
+            for channel in step.send.order:
+                paths.update(folder.paths[channel])
     content = {name: around.files[name] for name in sorted(paths)}
     templates = {name: around.templates[name].template for name in names}
     return Version(

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
+from retention.journey.branches import TemplateBranch
 from retention.journey.conditions import Conditions
 from retention.journey.coupon import Coupon
 from retention.journey.fields import (
@@ -86,6 +87,11 @@ class Send(Block):
     """What is sent, and on which channels: either `channels` or `all`."""
 
     template: TemplateName = Field(description="The folder in include/templates that holds the words.")
+    instead: TemplateBranch | None = Field(
+        default=None,
+        description="Other words for some, by a value of theirs: {by: tier, diamond: dormancy/gift_diamond}. The rest get "
+        "template.",
+    )
     channels: ChannelList | None = Field(
         default=None,
         description="One message, on the first of these channels on which the customer can and may be reached.",
@@ -109,6 +115,11 @@ class Send(Block):
         if self.fallback and len(self.channels or ()) < 2:
             raise refuse("has a fallback, but no second channel.", "Write channels: [sms, email], or delete fallback.")
         return self
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Every template that somebody may get, the default first."""
+        return tuple(dict.fromkeys((self.template, *(self.instead.cases.values() if self.instead else ()))))
 
     @property
     def each(self) -> bool:
@@ -149,6 +160,13 @@ class Step(Block):
         description="true: nobody gets this step any more. Retire a step before you delete it, "
         "so that people under way are not forgotten without a word.",
     )
+
+    @property
+    def coupons(self) -> tuple[Coupon, ...]:
+        """The coupons that it may give, the default first."""
+        if self.coupon is None:
+            return ()
+        return (self.coupon, *(self.coupon.instead.cases.values() if self.coupon.instead else ()))
 
 
 class Journey(Block):

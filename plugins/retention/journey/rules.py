@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
+from retention.journey.branches import find_branch_mistakes
 from retention.journey.conditions import OUTCOMES, walk
 from retention.journey.fields import OWN_DAGS
 from retention.journey.models import Journey, Step
@@ -142,8 +143,8 @@ def check_templates(
     journey: Journey, steps: NumberedSteps, templates: Mapping[str, TemplateFolder], has_locale: bool
 ) -> Iterator[Finding]:
     """Whether the templates have what the steps need of them; coupon variables are in `find_coupon_mistakes`."""
-    for index, step in steps:
-        folder = templates.get(step.send.template)
+    for index, step, name in [(index, step, name) for index, step in steps for name in step.send.templates]:
+        folder = templates.get(name)
         if folder is None:
             continue
         for channel in step.send.order:
@@ -152,17 +153,40 @@ def check_templates(
             if has_locale and journey.default_locale not in locales:
                 wants = ["html", "txt"] if channel == "email" else ["txt"]
                 names = " and ".join(f"{channel}.{journey.default_locale}.{ending}" for ending in wants)
-                what = f"{show(step.send.template)} has no {channel} in the default locale {journey.default_locale}."
-                remedy = f"Write {names} in include/templates/{step.send.template}, or take {channel} out."
+                what = f"{show(name)} has no {channel} in the default locale {journey.default_locale}."
+                remedy = f"Write {names} in include/templates/{name}, or take {channel} out."
                 yield ("steps", index, "send"), what, remedy
+
+
+def check_branches(
+    journey: Journey, steps: NumberedSteps, templates: Mapping[str, TemplateFolder]
+) -> Iterator[Finding]:
+    """Whether what differs by a value differs by one that there is."""
+    named = {"variant": (), "audience": (journey.audience,)}
+    for index, step in steps:
+        if step.send.instead:
+            path = ("steps", index, "send", "instead")
+            yield from find_branch_mistakes(step.send.instead, path, **named)
+            known = {name: templates[name].template for name in step.send.templates if name in templates}
+            purposes = {name: it.purpose for name, it in known.items() if it}
+            for value, name in step.send.instead.cases.items():
+                if purposes.get(name, purposes.get(step.send.template)) != purposes.get(step.send.template):
+                    what = f"{show(name)} is {purposes[name]}, {show(step.send.template)} is {purposes[step.send.template]}."
+                    yield (*path, value), what, "All words of a step have one purpose: it decides who may get them."
+        if step.coupon and step.coupon.instead:
+            path = ("steps", index, "coupon", "instead")
+            yield from find_branch_mistakes(step.coupon.instead, path, **named)
+            for value, coupon in step.coupon.instead.cases.items():
+                if coupon.instead:
+                    yield (*path, value, "instead"), "a coupon inside a coupon.", "Write all values side by side."
 
 
 def find_coupon_mistakes(
     steps: NumberedSteps, templates: Mapping[str, TemplateFolder]
 ) -> Iterator[tuple[str, int, str, str]]:
     """(path, line, what, remedy) of the first use of a coupon that nobody was given, for each step that has one."""
-    for _, step in steps:
-        folder = templates.get(step.send.template)
+    for step, name in [(step, name) for _, step in steps for name in step.send.templates]:
+        folder = templates.get(name)
         if folder is None or step.coupon or _coupons_before(steps, step):
             continue
         uses = sorted(use[1:] for use in folder.coupon_uses if use[0] in step.send.order)

@@ -12,7 +12,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter
 
+from retention.journey.branches import TemplateCases
 from retention.journey.conditions import Bought, Condition, Happened, Worth
+from retention.journey.coupon import CouponBranch
 from retention.journey.models import Coupon, Entry, Goal, Journey, Send, Step
 from retention.journey.policy_file import (
     Caps,
@@ -27,7 +29,7 @@ from retention.journey.policy_file import (
 
 FILE_NAME = "journey.schema.json"
 POLICY_FILE_NAME = "policy.schema.json"
-_BLOCKS: tuple[type[BaseModel], ...] = (Entry, Goal, Coupon, Bought, Happened, Worth, Condition, Send, Step)
+_BLOCKS: tuple[type[BaseModel], ...] = (Entry, Goal, Coupon, CouponBranch, TemplateCases, Bought, Happened, Worth, Condition, Send, Step)
 _POLICY_BLOCKS = (Caps, ChannelCaps, ConsentWords, ContactCaps, Keep, ProcessedIn, QuietHours)
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -57,13 +57,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Template:
-    """`parts` by (channel, locale); `coupon_channels`: where words speak of a coupon."""
+    """`parts` by (channel, locale); `coupon_channels`: where words speak of a coupon; `customer_uses`: which values of the
+    customer they ask for, besides the name."""
 
     name: str
     purpose: str
     title: str
     parts: Mapping[tuple[str, str], Part]
     coupon_channels: tuple[str, ...] = ()
+    customer_uses: tuple[str, ...] = ()
 
     def locales(self, channel: str) -> list[str]:
         """The locales this channel is written in, sorted."""
@@ -92,6 +94,7 @@ class TemplateFolder:
     template: Template | None = None
     problems: list[Problem] = field(default_factory=list)
     coupon_uses: list[tuple[str, str, int, str]] = field(default_factory=list)
+    customer_uses: set[str] = field(default_factory=set)
     paths: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     locales: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
@@ -133,7 +136,7 @@ def _read_folder(name: str, paths: list[str], files: Files, prefix: str) -> Temp
             parts[channel, locale] = part
     if head and not folder.problems:
         speaking = tuple(sorted({use[0] for use in folder.coupon_uses}))
-        folder.template = Template(name, head.purpose, head.title, parts, speaking)
+        folder.template = Template(name, head.purpose, head.title, parts, speaking, tuple(sorted(folder.customer_uses)))
     return folder
 
 
@@ -215,6 +218,8 @@ def _check_words(folder: TemplateFolder, channel: str, path: str, text: str, fir
     folder.coupon_uses.extend(
         (channel, path, line, name) for line, name in wording.variables if name.startswith("coupon.")
     )
+    used = {name.partition(".")[2] for _, name in wording.variables if name.startswith("customer.")}
+    folder.customer_uses |= used - {"name"}
     return wording
 
 

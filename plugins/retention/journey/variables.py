@@ -21,6 +21,12 @@ class Variable:
 
 VARIABLES: dict[str, Variable] = {
     "customer.name": Variable("text", "The customer's name. Empty if we don't know it: ask {% if customer.name %}."),
+    "customer.tier": Variable(
+        "text", 'The tier when the step was due: {% if customer.tier == "diamond" %}. Empty for who has none.'
+    ),
+    "customer.category": Variable(
+        "text", 'The category of what was bought last: {% if customer.category == "coffee" %}. Empty for who has none.'
+    ),
     "coupon.code": Variable("text", "The customer's own code."),
     "coupon.title": Variable(
         "text", "What the coupon is, whatever its kind: 8折券, 满200减30, 赠品：…, 500积分; 20% off."
@@ -62,15 +68,26 @@ class CouponFacts:
 
 
 def fill_variables(
-    *, locale: str, default_locale: str, shop: Shop, customer_name: str | None, coupon: CouponFacts | None
+    *,
+    locale: str,
+    default_locale: str,
+    shop: Shop,
+    customer_name: str | None,
+    coupon: CouponFacts | None,
+    facts: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The values of all variables for one message, ready for Jinja: {"customer": {"name": ...}, ...}.
 
     Without a coupon the group `coupon` is missing: load() lets no template use it then. A name is kept to one
-    line, as it may stand in an e-mail's subject; one we don't know is empty, so that a template can ask for it.
+    line, as it may stand in an e-mail's subject; one we don't know is empty, so that a template can ask for it. `facts`:
+    what the plan noted of the customer, by name.
     """
     values: dict[str, dict[str, Any]] = {
-        "customer": {"name": " ".join((customer_name or "").split())},
+        "customer": {
+            "name": " ".join((customer_name or "").split()),
+            "tier": (facts or {}).get("tier", ""),
+            "category": (facts or {}).get("category", ""),
+        },
         "shop": {
             "name": shop.name_in(locale, default_locale),
             "website": shop.website,

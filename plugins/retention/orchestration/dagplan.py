@@ -9,7 +9,6 @@ from datetime import date, timedelta
 
 from retention.errors import Problem
 from retention.journey.firing import moments_on
-from retention.delivery.coupons import coupons_of
 from retention.journey.coupon_words import describe_coupon
 from retention.journey.load import Version
 from retention.journey.models import Journey, Step
@@ -109,7 +108,7 @@ def describe(version: Version, problems: list[Problem]) -> str:
     for step in journey.steps:
         lines += ["", f"## {step.id}: {_describe_moment(step)}"]
         if step.coupon:
-            lines += [f"Coupon: {describe_coupon(it)}." for it in coupons_of(step)]
+            lines += [f"Coupon: {describe_coupon(it)}." for it in step.coupons]
         if step.only_if:
             lines.append(f"Only if {', and '.join(f'`{it}`' for it in step.only_if)}.")
         how = "each of" if step.send.each else "the first that reaches the customer of"

@@ -8,7 +8,6 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, text
 
 from retention.audience.entry import Entered, enter_cohort
-from retention.delivery.coupons import coupons_of
 from retention.delivery.links import show_links
 from retention.delivery.plan import Decided, count_decisions, plan_step
 from retention.delivery.receipts import write_ids
@@ -171,7 +170,7 @@ def _estimate_coupons(conn: Connection, version: Version, cohort_id: int) -> lis
     averages = run(conn, "insight/average_order", cohort_id=cohort_id).all()
     found = []
     for step in version.journey.steps:
-        given = coupons_of(step)
+        given = step.coupons
         if not given:
             continue
         count = conn.scalar(

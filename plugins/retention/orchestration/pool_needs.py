@@ -8,7 +8,6 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from retention.delivery.coupons import coupons_of
 from retention.errors import Problem
 from retention.journey.load import Version
 from retention.store.pools import count_left, find_rate, list_pools, write_shortage
@@ -18,8 +17,8 @@ def pools_of(version: Version) -> dict[str, int]:
     """Pool -> how many codes of it one person may need on her way through the journey."""
     needs: dict[str, int] = {}
     for step in version.journey.steps:
-        for pool in {it.pool for it in coupons_of(step) if it.pool and not step.retired}:
-            own = any(it.pool == pool and it.per_person == "step" for it in coupons_of(step))
+        for pool in {it.pool for it in step.coupons if it.pool and not step.retired}:
+            own = any(it.pool == pool and it.per_person == "step" for it in step.coupons)
             needs[pool] = needs.get(pool, 0) + 1 if own else max(needs.get(pool, 0), 1)
     return needs
 

@@ -73,7 +73,7 @@ PLACES = (
     # what was decided and sent: the rows stay, so that rates and lift stay true
     Place(
         "enrollments", CUSTOMER, ALTER, renamed=("customer_id", "occurrence"), blanked=("email", "phone"),
-        plain=("mode", "journey", "arm", "ineligible_reason"), period="messages",
+        plain=("mode", "journey", "arm", "ineligible_reason", "audience"), period="messages",
     ),
     Place(
         "entry_refusals", CUSTOMER, ALTER, renamed=("customer_id", "occurrence"), plain=("mode", "journey", "reason")
@@ -85,7 +85,7 @@ PLACES = (
     Place("coupon_uses", ORDER, ALTER, renamed=("order_id",), plain=("verdict", "currency")),
     Place(
         "messages", ENROLLMENT, ALTER, renamed=("address",),
-        plain=("step", "channel", "role", "decision", "reason", "locale"), period="messages",
+        plain=("step", "channel", "role", "decision", "reason", "locale", "template", "facts"), period="messages",
     ),
     Place(
         "outcomes", MESSAGE, ALTER, blanked=("provider_id",), reworded=("reason",), plain=("kind", "provider"),

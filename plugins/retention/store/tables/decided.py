@@ -91,6 +91,7 @@ enrollments = Table(
     Column("email", Text),
     Column("phone", Text),
     instant("entered_at"),
+    Column("audience", Text),
     # Entry is by occurrence, once.
     UniqueConstraint("mode", "journey", "customer_id", "occurrence"),
     # Nobody is twice in one cohort, whatever the audience returns.
@@ -186,6 +187,9 @@ messages = Table(
     Column("reason", Text),
     Column("address", Text),
     Column("locale", Text),
+    # What it was decided with, where words or coupons differ: the template, if not the step's own, and values of the customer.
+    Column("template", Text),
+    Column("facts", JSONB),
     Column("coupon_id", BigInteger, ForeignKey("coupons.coupon_id")),
     Column("batch_id", BigInteger, ForeignKey("batches.batch_id")),
     instant("due_at"),
