@@ -1,20 +1,19 @@
--- The orders that the coupons of touched_coupons stand on, as of the instant that as_of is set to, instead of those that were
+-- The orders of touched_lines that the coupons of touched_coupons stand on as of the instant that as_of is set to, instead of those that were
 -- known before.
 --
 -- The first order in time counts. One that was cancelled or refunded never does, nor does one after the coupon's time, or a
 -- further one. What a percentage gave away is reckoned from what was paid; nobody can tell what a free order would have cost.
-with lines as (
-    select distinct k.coupon_id, i.order_id
-    from touched_coupons t
-    join coupons k using (coupon_id)
-    join as_of.order_items i on coupon_key(i.coupon_code) = coupon_key(k.code) and i.coupon_code is not null
-    where k.state <> 'given_back'
+with lines as materialized (
+    select distinct l.coupon_id, l.order_id
+    from touched_lines l
+    join as_of.order_items i using (order_id)
+    where i.coupon_code is not null and coupon_key(i.coupon_code) = l.key
 ),
 totals as (
     -- In one currency, or nobody knows.
     select i.order_id, sum(i.amount) as amount, min(i.currency) as currency
-    from as_of.order_items i
-    where i.order_id in (select order_id from lines)
+    from (select distinct order_id from touched_lines) as l
+    join as_of.order_items i using (order_id)
     group by i.order_id
     having min(i.currency) = max(i.currency)
 ),

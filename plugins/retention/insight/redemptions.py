@@ -87,9 +87,17 @@ def match_coupons(conn: Connection, *, as_of: datetime, now: datetime, is_whole:
     is_whole = is_whole or last.as_of is None or last.is_stale
     since = datetime(1, 1, 2, tzinfo=UTC) if is_whole else last.as_of - OVERLAP
     look_as_of(conn, as_of)
-    conn.execute(text("drop table if exists pg_temp.touched_coupons"))
+    conn.execute(text("set local jit = off"))
+    conn.execute(text("drop table if exists pg_temp.touched_keys, pg_temp.touched_coupons, pg_temp.touched_lines"))
+    if is_whole:
+        run(conn, "coupons/find_all_keys")
+    else:
+        run(conn, "coupons/find_touched_keys", since=since)
+    analyze(conn, "touched_keys")
     looked_at = run(conn, "coupons/find_touched", since=since, as_of=as_of, is_whole=is_whole).rowcount
     analyze(conn, "touched_coupons")
+    run(conn, "coupons/find_lines")
+    analyze(conn, "touched_lines")
     run(conn, "coupons/match_uses")
     run(conn, "coupons/promote_uses")
     states = {state: coupons for state, coupons in run(conn, "coupons/move_states", as_of=as_of, now=now)}
