@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from retention.errors import StoreError
+from retention.store.database import home
 from retention.store.tables import erasures
 
 VARIABLE = "RETENTION_ERASURE_KEY"
@@ -26,8 +27,11 @@ def make_digest(key: bytes, kind: str, value: str) -> bytes:
 
 
 def read_key() -> bytes:
-    """The key of the environment. Raises StoreError, with how to make one, when there is none."""
+    """The key of the environment; beside the embedded server one of its own, made when it is first asked for. Raises
+    StoreError, with how to make one, when there is none."""
     said = os.environ.get(VARIABLE, "").strip()
+    if not said and not os.environ.get("RETENTION_DATABASE_URL"):
+        said = _read_own_key()
     if len(said) < SHORTEST:
         what = "is not set" if not said else f"is shorter than {SHORTEST} characters"
         raise StoreError(
@@ -35,6 +39,18 @@ def read_key() -> bytes:
             "database, and set it for every process: openssl rand -hex 32"
         )
     return blake2b(said.encode(), digest_size=64).digest()
+
+
+def _read_own_key() -> str:
+    path = home() / "erasure.key"
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as made:
+            made.write(secrets.token_hex(32) + "\n")
+    except FileExistsError:
+        pass
+    except OSError:
+        return ""
+    return path.read_text(encoding="utf-8").strip()
 
 
 def has_erased(conn: Connection) -> bool:
