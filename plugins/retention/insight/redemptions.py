@@ -98,7 +98,11 @@ def match_coupons(conn: Connection, *, as_of: datetime, now: datetime, is_whole:
     analyze(conn, "touched_coupons")
     run(conn, "coupons/find_lines")
     analyze(conn, "touched_lines")
+    run(conn, "coupons/forget_uses")
+    # Of what it gathers on its way Postgres knows no number, and must not go through all of it for every row of the rest.
+    conn.execute(text("set local enable_nestloop = off"))
     run(conn, "coupons/match_uses")
+    conn.execute(text("set local enable_nestloop = on"))
     run(conn, "coupons/promote_uses")
     states = {state: coupons for state, coupons in run(conn, "coupons/move_states", as_of=as_of, now=now)}
     changed = sum(states.values())
