@@ -57,7 +57,7 @@ def write_shortage(pool: str, left: int, a_day: float, needed: int = 0) -> str |
     days = _last(left, a_day)
     if left >= max(needed, 1) and (days is None or days > SOON.days):
         return None
-    lasts = f", about {say_days(days)}" if days is not None and left else ""
+    lasts = f", {'' if days < 1 else 'about '}{say_days(days)}" if days is not None and left else ""
     wants = f"; {needed:,} may be needed" if needed > left else ""
     return (
         f"pool {pool} has {left:,} {'code' if left == 1 else 'codes'} left{lasts}{wants}. Whoever finds none is skipped (no_coupon). "
