@@ -1,5 +1,5 @@
 -- Who of the named enters: one row a customer in the temporary table judged, with the reason of a refusal or null,
--- the arm, and whether the customer could be written to at all at this moment.
+-- the arm, the audience (where there are several), and whether the customer could be written to at all at this moment.
 create temporary table judged on commit drop as
 with recursive chain as (
     select merged_id, kept_id from customer_merges where undone_at is null
@@ -21,15 +21,15 @@ carried as (
     join enrollments e on e.customer_id = a.merged_id and e.mode = :mode and e.journey = :journey
 ),
 named as (
-    -- One occurrence a customer: a fresh one before the backlog. What already entered is no candidate. A moment before
+    -- One occurrence a customer: a fresh one before the backlog, the first audience's before the next one's. What already entered is no candidate. A moment before
     -- a merge still names the merged id: the person enters under the kept one.
-    select distinct on (customer_id) customer_id, occurrence, is_fresh
+    select distinct on (customer_id) customer_id, occurrence, is_fresh, nth
     from (
-        select coalesce(a.kept_id, n.customer_id) as customer_id, n.occurrence, n.is_fresh
+        select coalesce(a.kept_id, n.customer_id) as customer_id, n.occurrence, n.is_fresh, n.nth
         from (
-            select customer_id, occurrence, true as is_fresh from audience_fresh
+            select customer_id, occurrence, true as is_fresh, nth from audience_fresh
             union all
-            select customer_id, occurrence, false from audience_backlog
+            select customer_id, occurrence, false, nth from audience_backlog
         ) as n
         left join alias a on a.merged_id = n.customer_id
     ) as candidates
@@ -40,7 +40,7 @@ named as (
       and not exists (
         select from carried c
         where c.customer_id = candidates.customer_id and c.occurrence = candidates.occurrence)
-    order by customer_id, is_fresh desc, occurrence desc
+    order by customer_id, is_fresh desc, nth, occurrence desc
 ),
 known as (
     select n.*, as_of.usable_email(c.email) as email, c.phone,
@@ -90,20 +90,31 @@ refused as (
            end as reason
     from known k
 ),
+dealt as (
+    -- Into the arms outside the holdout by a lot of its own, so that another holdout deals nobody anew.
+    select r.*,
+           case when r.draw < :holdout then 'holdout'
+                when cardinality(cast(:arms as text[])) = 1 then (cast(:arms as text[]))[1]
+                else (cast(:arms as text[]))[1 + (
+                    select count(*) from unnest(cast(:ends as float8[])) as arm_end (place)
+                    where arm_end.place <= ('x' || left(encode(sha256(convert_to(
+                        :arm_salt || '|arm|' || r.customer_id, 'UTF8')), 'hex'), 8))::bit(32)::bigint / 4294967296.0)]
+           end as arm
+    from refused r
+),
 ranked as (
     -- Capacity is dealt out within the arm, by a draw of its own, so that it can't bias the comparison.
-    select r.*, draw < :holdout as is_holdout,
+    select r.*,
            row_number() over (
-               partition by reason is null, draw < :holdout
+               partition by reason is null, arm
                order by is_fresh desc, ineligible_reason is not null,
                         sha256(convert_to(:arm_salt || '|rank|' || customer_id, 'UTF8'))) as place,
-           count(*) over (partition by reason is null, draw < :holdout) as arm_size,
+           count(*) over (partition by reason is null, arm) as arm_size,
            count(*) over (partition by reason is null) as all_size
-    from refused r
+    from dealt r
 )
-select customer_id, occurrence, is_fresh, email, phone,
-       case when is_holdout then 'holdout' else 'main' end as arm,
-       ineligible_reason,
+select customer_id, occurrence, is_fresh, email, phone, arm, ineligible_reason,
+       (cast(:audiences as text[]))[nth] as audience,
        case when reason is null
                  and place > ceil(cast(:max_per_day as numeric) * arm_size / all_size) then 'max_per_day'
             else reason end as reason

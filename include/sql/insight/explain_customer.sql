@@ -10,7 +10,8 @@ with recursive ids as (
 select at, mode, journey, what, step, channel, detail
 from (
     select e.entered_at as at, e.mode, e.journey, 'entered' as what, null as step, null as channel,
-           e.occurrence || case when e.arm = 'holdout' then ', holdout' else '' end
+           e.occurrence || coalesce(', named by ' || e.audience, '')
+               || case e.arm when 'main' then '' when 'holdout' then ', holdout' else ', variant ' || e.arm end
                || coalesce(', not reachable: ' || e.ineligible_reason, '') as detail,
            0 as rank, e.enrollment_id as id
     from enrollments e
@@ -20,7 +21,7 @@ from (
     from entry_refusals r join cohorts c using (cohort_id)
     where r.customer_id in (select customer_id from ids)
     union all
-    select m.due_at, e.mode, e.journey, m.decision, m.step, m.channel, m.reason, 2, m.message_id
+    select m.due_at, e.mode, e.journey, m.decision, m.step, m.channel, coalesce(m.reason, m.template), 2, m.message_id
     from messages m join enrollments e using (enrollment_id)
     where e.customer_id in (select customer_id from ids)
     union all

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 from sqlalchemy import Connection, Row, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -103,7 +104,7 @@ def enter_cohort(
     _judge(conn, version, cohort_at, mode, known_at)
     candidates = conn.scalar(text("select count(*) from judged where reason is null")) or 0
     on_progress(
-        f"audience {journey.audience}: {fresh} named within the window, {candidates} would enter"
+        f"audience {', '.join(journey.audience)}: {fresh} named within the window, {candidates} would enter"
         + (f"; {older} occasions of the time before" if older else "")
     )
 
@@ -160,7 +161,9 @@ def _make_candidate_tables(conn: Connection) -> None:
     for table in ("judged", "audience_fresh", "audience_backlog"):
         conn.execute(text(f"drop table if exists pg_temp.{table}"))
     for table in ("audience_fresh", "audience_backlog"):
-        conn.execute(text(f"create temporary table {table} (customer_id text, occurrence text) on commit drop"))
+        conn.execute(
+            text(f"create temporary table {table} (customer_id text, occurrence text, nth smallint) on commit drop")
+        )
 
 
 def _fetch_candidates(
@@ -171,16 +174,20 @@ def _fetch_candidates(
     window_start = cohort_at - journey.entry.window
 
     def fetch(start: datetime, into: str) -> int:
-        return fetch_audience(
-            conn,
-            journey.audience,
-            version.audience_sql,
-            as_of=cohort_at,
-            known_at=known_at,
-            window_start=start,
-            zone=journey.timezone,
-            into=into,
-        )
+        rows = 0
+        for nth, name in enumerate(journey.audience, start=1):
+            conn.execute(text(f"alter table {into} alter column nth set default {nth}"))
+            rows += fetch_audience(
+                conn,
+                name,
+                version.audiences[name],
+                as_of=cohort_at,
+                known_at=known_at,
+                window_start=start,
+                zone=journey.timezone,
+                into=into,
+            )
+        return rows
 
     fresh = fetch(window_start, "audience_fresh")
     is_first = not conn.scalar(select(func.count()).where(cohorts.c.journey == journey.journey, cohorts.c.mode == mode))
@@ -208,6 +215,7 @@ def _judge(conn: Connection, version: Version, cohort_at: datetime, mode: str, k
     )
     look_as_of(conn, cohort_at, known_at=known_at, zone=journey.timezone)
     reenter_after = journey.entry.reenter_after
+    variants = journey.variants or {}
     run(
         conn,
         "entry/judge_candidates",
@@ -217,6 +225,11 @@ def _judge(conn: Connection, version: Version, cohort_at: datetime, mode: str, k
         # A customer keeps an arm for a calendar year; then the lot is drawn anew.
         arm_salt=f"{journey.journey}|{journey.cohort_day(cohort_at).year}",
         holdout=journey.holdout,
+        arms=list(variants) or ["main"],
+        # Where each arm ends on the line from 0 to 1.
+        ends=[share / 100 for share in accumulate(variants.values())] or [1.0],
+        # With one audience there is nothing to tell apart.
+        audiences=list(journey.audience) if len(journey.audience) > 1 else [],
         channels=[channel for channel, _ in ways],
         purposes=[purpose for _, purpose in ways],
         reenter_s=None if reenter_after is None else reenter_after.total_seconds(),

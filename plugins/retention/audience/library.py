@@ -66,7 +66,7 @@ def read_library(files: Mapping[str, str], versions: Iterable[Version]) -> dict[
         if not matched:
             continue
         name, text = matched[1], files[path]
-        users = [it for it in journeys if it.audience == name]
+        users = [it for it in journeys if name in it.audience]
         found[name] = Audience(
             name,
             text,

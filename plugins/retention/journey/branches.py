@@ -73,6 +73,10 @@ def find_branch_mistakes(branch: Branch, path: tuple, **named: tuple[str, ...]) 
             continue
         else:
             continue
+        if not options:
+            asked = "Write variants: at the top of the journey" if branch.by == "variant" else "Name several audiences"
+            yield (*path, "by"), f"there are no {label.lower()} to differ by.", f"{asked}, or delete instead."
+            return
         if value not in options:
             near = did_you_mean(value, options)
             yield (*path, value), f"{show(value)} is not known here.", f"{near} {list_options(label, options)}".strip()

@@ -29,6 +29,9 @@ EVENT_KINDS = (
 RESERVED_STEP_IDS = ("enroll", "settle")
 """Names Airflow's graph of a journey has already."""
 
+RESERVED_ARMS = ("holdout", "main")
+"""Arms that are there without being written."""
+
 OWN_DAGS = ("reconcile", "crm_sync", "maintenance", "scoring", "watch")
 """DAGs of ours. A journey is a DAG of its id, and Airflow would show one of the two, now this, now that."""
 
@@ -127,6 +130,40 @@ def _parse_audience(value: object, info: ValidationInfo) -> str:
     raise refuse(f"unknown audience {show(name)}.", f"{meaning} {list_options('Audiences', known.audiences)}")
 
 
+def _parse_audiences(value: object, info: ValidationInfo) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        return (_parse_audience(value, info),)
+    if not value:
+        raise refuse("the list is empty.", "Name at least one audience.")
+    names = tuple(_parse_audience(each, info) for each in value)
+    for name in names:
+        if names.count(name) > 1:
+            raise refuse(f"{show(name)} is listed twice.", "Name each audience once; the first that names somebody counts.")
+    return names
+
+
+def _parse_variants(value: object) -> dict[str, int]:
+    how = "Write each with its share, together 100: {warm: 50, plain: 50}."
+    if not isinstance(value, dict):
+        raise refuse(f"{show(value)} is not a group of variants.", how)
+    for name, share in value.items():
+        _parse_variant(name)
+        if isinstance(share, bool) or not isinstance(share, int) or not 1 <= share <= 99:
+            raise refuse(f"{show(share)} is no share for {show(name)}.", f"Write a whole number from 1 to 99. {how}")
+    if len(value) < 2:
+        raise refuse("one variant is nothing to compare.", f"{how} Or delete the line.")
+    if sum(value.values()) != 100:
+        raise refuse(f"the shares add up to {sum(value.values())}.", how)
+    return dict(value)
+
+
+def _parse_variant(name: object) -> str:
+    if name in RESERVED_ARMS:
+        meaning = {"holdout": "those who get nothing", "main": "the only arm of a journey without variants"}[name]
+        raise refuse(f"{show(name)} is the name of {meaning}.", "Choose another name.")
+    return _parse_id(name)
+
+
 def _parse_template(value: object, info: ValidationInfo) -> str:
     name, known = _parse_text(value), _known_of(info)
     if known is None or name in known.templates:
@@ -201,10 +238,29 @@ _NO_ZERO = "Unlimited is spelt none; to let nobody in, set status: draining."
 Limit = Annotated[int | None, *_whole_number(1, 10_000_000, "none", _NO_ZERO)]
 HoldAbove = Annotated[int | None, *_whole_number(1, 10_000_000, "auto", "To let nobody in, set status: draining.")]
 
-Audience = Annotated[
-    str,
-    PlainValidator(_parse_audience),
-    WithJsonSchema({"type": "string", "minLength": 1, "examples": ["birthday_in_3_days"]}),
+_NAMES = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "uniqueItems": True}
+Audiences = Annotated[
+    tuple[str, ...],
+    PlainValidator(_parse_audiences),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "minLength": 1}, _NAMES],
+            "examples": ["birthday_in_3_days", ["churned", "early_warning"]],
+        }
+    ),
+]
+Variants = Annotated[
+    dict[str, int],
+    PlainValidator(_parse_variants),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 99},
+            "propertyNames": {"pattern": notation.ID_PATTERN},
+            "minProperties": 2,
+            "examples": [{"warm": 50, "plain": 50}],
+        }
+    ),
 ]
 TemplateName = Annotated[
     str,

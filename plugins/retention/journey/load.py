@@ -32,14 +32,14 @@ SHOP = "shop.yaml"
 
 @dataclass(frozen=True)
 class Version:
-    """A journey with everything it needs. `templates` by name; `content` (path -> text) is what it was read from.
+    """A journey with everything it needs. `templates` and the SQL of `audiences` by name; `content` (path -> text) is what it was read from.
 
     The hash changes exactly when one of these files does: not with other journeys, the order of files or line ends.
     """
 
     journey: Journey
     templates: Mapping[str, Template]
-    audience_sql: str
+    audiences: Mapping[str, str]
     shop: Shop
     content: Mapping[str, str]
     content_hash: str
@@ -233,8 +233,9 @@ def _problems_of_parts(document: Document, around: _Surroundings) -> list[Proble
     """The problems of the templates, the audience and the shop that this journey names."""
     problems = list(around.shop_problems)
     audience = document.data.get("audience")
-    if isinstance(audience, str) and audience in around.bad_audiences:
-        problems.append(around.bad_audiences[audience])
+    for name in audience if isinstance(audience, list) else [audience]:
+        if isinstance(name, str) and name in around.bad_audiences:
+            problems.append(around.bad_audiences[name])
     steps = document.data.get("steps")
     for step in steps if isinstance(steps, list) else []:
         send = step.get("send") if isinstance(step, dict) else None
@@ -249,7 +250,7 @@ def _problems_of_parts(document: Document, around: _Surroundings) -> list[Proble
 
 def _make_version(journey: Journey, path: str, around: _Surroundings) -> Version:
     names = sorted({name for step in journey.steps for name in step.send.templates})
-    paths = {path, SHOP, f"sql/audiences/{journey.audience}.sql"}
+    paths = {path, SHOP, *(f"sql/audiences/{name}.sql" for name in journey.audience)}
     for step in journey.steps:
         for folder in (around.templates[name] for name in step.send.templates):
             paths.update(folder.paths[""])
@@ -260,7 +261,7 @@ def _make_version(journey: Journey, path: str, around: _Surroundings) -> Version
     return Version(
         journey=journey,
         templates=templates,
-        audience_sql=around.audiences[journey.audience],
+        audiences={name: around.audiences[name] for name in journey.audience},
         shop=around.shop,
         content=content,
         content_hash=hash_content(content),

@@ -17,7 +17,7 @@ from retention.journey.branches import TemplateBranch
 from retention.journey.conditions import Conditions
 from retention.journey.coupon import Coupon
 from retention.journey.fields import (
-    Audience,
+    Audiences,
     ChannelList,
     Day,
     Duration,
@@ -32,6 +32,7 @@ from retention.journey.fields import (
     StepId,
     TemplateName,
     Text,
+    Variants,
     When,
     Zone,
 )
@@ -191,7 +192,10 @@ class Journey(Block):
     default_locale: Locale = Field(
         default="zh-CN", description="The language of customers whose language is unknown or has no text."
     )
-    audience: Audience = Field(description="Who enters: the name of a file in include/sql/audiences, without .sql.")
+    audience: Audiences = Field(
+        description="Who enters: the name of a file in include/sql/audiences, without .sql. Several in order: [first, second]; "
+        "who is in more than one enters by the first of them."
+    )
     topic: Id | None = Field(
         default=None,
         description="What it is about, for the preference page: the id of a topic in include/policy.yaml. Who has refused the "
@@ -203,6 +207,11 @@ class Journey(Block):
         default=0.10,
         description="The share of people who enter and get nothing, so that we can see whether the journey works. "
         "At most 50%.",
+    )
+    variants: Variants | None = Field(
+        default=None,
+        description="Arms to compare, each with its share in percent: {warm: 50, plain: 50}. Everybody outside the holdout is "
+        "dealt into one by lot and stays in it; steps differ by it with instead: {by: variant, ...}.",
     )
     goal: Goal | None = Field(default=None, description="What the journey is for.")
     exit_when: tuple[Literal["unsubscribed", "goal_met"], ...] = Field(

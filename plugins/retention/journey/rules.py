@@ -162,7 +162,8 @@ def check_branches(
     journey: Journey, steps: NumberedSteps, templates: Mapping[str, TemplateFolder]
 ) -> Iterator[Finding]:
     """Whether what differs by a value differs by one that there is."""
-    named = {"variant": (), "audience": (journey.audience,)}
+    # By a single audience, all would get the same.
+    named = {"variant": tuple(journey.variants or ()), "audience": journey.audience if len(journey.audience) > 1 else ()}
     for index, step in steps:
         if step.send.instead:
             path = ("steps", index, "send", "instead")

@@ -98,7 +98,7 @@ def describe(version: Version, problems: list[Problem]) -> str:
         lines += [f"* `{problem}`" for problem in problems]
     lines += [
         "",
-        f"* **Who:** audience `{journey.audience}`, holdout {journey.holdout:.0%}",
+        f"* **Who:** {_describe_who(journey)}",
         f"* **When:** `{journey.schedule}` {journey.timezone}, from {journey.starts_on}",
         f"* **Status:** {journey.status}, {'live' if journey.live else 'outbox only: nothing really goes out'}",
     ]
@@ -122,6 +122,12 @@ def describe(version: Version, problems: list[Problem]) -> str:
                 subject = f"Subject: {part.subject}\n\n" if part.subject else ""
                 lines += ["", f"**{channel}, {locale}**", "", "```text", f"{subject}{part.text.strip()}", "```"]
     return "\n".join(lines)
+
+
+def _describe_who(journey: Journey) -> str:
+    named = ", then ".join(f"`{name}`" for name in journey.audience)
+    arms = "".join(f", {name} {share} %" for name, share in (journey.variants or {}).items())
+    return f"audience {named}, holdout {journey.holdout:.0%}{'; of the rest' + arms[1:] if arms else ''}"
 
 
 def _describe_moment(step: Step) -> str:

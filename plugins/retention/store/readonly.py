@@ -69,7 +69,7 @@ def copy_rows(conn: Connection, query: str, columns: tuple[str, ...], writer: Co
     listed = ", ".join(f"{column}::text" for column in columns)
     out = f"copy (select {listed} from (\n{query}\n) as audience) to stdout (format binary)"
     with conn.connection.cursor() as source, writer.connection.cursor() as target, _telling_where(out):
-        with source.copy(out.encode()) as rows, target.copy(f"copy {table} from stdin (format binary)") as sink:
+        with source.copy(out.encode()) as rows, target.copy(f"copy {table} ({', '.join(columns)}) from stdin (format binary)") as sink:
             for block in rows:
                 sink.write(block)
         return target.rowcount
