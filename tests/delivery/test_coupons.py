@@ -1,6 +1,7 @@
 """Coupons of a plan: every kind to the outbox, pools dealt once, what is given back, who is left without."""
 
 import json
+import random
 import threading
 from datetime import timedelta
 
@@ -353,6 +354,75 @@ def test_thanks_go_to_who_has_used_hers(world, go):
     cohort.redeem(world.engine, clock=lambda: LAST_DAY)
     plan(world, cohort_id, at=LAST_DAY + timedelta(hours=2))
     sent = {who: reason for who, (_, _, reason) in world.decisions("last_day").items()}
-    assert sent == {"used": None, "unused": "not_needed", "later": "not_needed", "back": "not_needed", "shared": "not_needed"}
+    assert sent == {
+        "used": None,
+        "unused": "not_needed",
+        "later": "not_needed",
+        "back": "not_needed",
+        "shared": "not_needed",
+    }
     send(world, cohort_id, "last_day", LAST_DAY + timedelta(hours=2))
     assert sum(codes["used"] in said for (said,) in world.rows("select text from outbox")) == 2
+
+
+MOVES = {
+    ("reserved", "issued"), ("reserved", "given_back"), ("given_back", "reserved"), ("reserved", "redeemed"), ("reserved", "expired"),
+    ("issued", "redeemed"), ("issued", "expired"), ("expired", "redeemed"), ("redeemed", "issued"), ("redeemed", "expired"),
+}  # fmt: skip
+"""What a coupon may become; anything else is a mistake."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_a_code_is_in_one_place(world, seed):
+    """Days of plans, withheld messages, orders, refunds and looks at random: every code of the pool is free or one person's,
+    none is lost, and coupons only move as they may."""
+    rng = random.Random(seed)
+    fill(world, count=14)
+    version = give(
+        "coupon: {kind: points, value: 5, pool: summer, valid: 2d, grace: 1d}", exit_when="[unsubscribed]",
+        entry="{window: 3d, backlog: skip}",
+    )  # fmt: skip
+    before, orders = {}, 0
+    for day in range(5):
+        at = AT + timedelta(days=day)
+        for n in range(4):
+            world.customer(f"d{day}c{n}", f"12-{4 + day:02}")
+        cohort_id = cohort.enroll(world.engine, version, at, mode="live", clock=lambda at=at: at).cohort_id
+        due = at + timedelta(hours=4)
+        steps = [lambda now: plan(world, cohort_id, "greeting", now), lambda now: send(world, cohort_id, "greeting", now),
+                 lambda now: world.consent(f"d{day}c{rng.randrange(4)}", "sms", False, now),
+                 lambda now: plan(world, cohort_id, "greeting", now), lambda now: send(world, cohort_id, "greeting", now)]  # fmt: skip
+        if rng.random() < 0.5:
+            steps[1], steps[2] = steps[2], steps[1]
+        for nth, step in enumerate(steps):
+            step(due + timedelta(minutes=10 * nth))
+            before = _follow(world, before)
+        for code, who in rng.sample(world.rows("select code, customer_id from coupons"), 2):
+            orders += 1
+            now = due + timedelta(hours=rng.randrange(2, 12))
+            world.order(f"o{orders}", who, now, coupon=code.lower())
+            if rng.random() < 0.4:
+                world.add("order_status", order_id=f"o{orders}", status="refunded", occurred_at=now + timedelta(hours=1),
+                          recorded_at=now + timedelta(hours=1))  # fmt: skip
+        cohort.redeem(world.engine, clock=lambda: due + timedelta(hours=14))
+        before = _follow(world, before)
+    cohort.redeem(world.engine, clock=lambda: AT + timedelta(days=30))
+    _follow(world, before)
+    assert world.count("coupons", state="reserved") == world.count("coupons", state="issued") == 0
+
+
+def _follow(world, before):
+    """The states now, after holding them against those before."""
+    free = [code for (code,) in world.rows("select code from pool_codes")]
+    held = [code for (code,) in world.rows("select code from coupons where state <> 'given_back'")]
+    assert sorted(free + held) == [f"SUMMER-{n:06}" for n in range(1, 15)]
+    now = dict(world.rows("select coupon_id, state from coupons"))
+    moved = {(old, now[coupon_id]) for coupon_id, old in before.items() if old != now[coupon_id]}
+    assert moved <= MOVES
+    # What went out carries the code of whoever it went to.
+    wrong = world.rows(
+        "select count(*)::int from outbox o join messages m using (message_id) join coupons k using (coupon_id)"
+        " where k.state = 'given_back' or o.text not like '%' || k.code || '%'"
+    )
+    assert wrong == [(0,)]
+    return now
