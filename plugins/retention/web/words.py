@@ -22,7 +22,7 @@ SKIPS: Mapping[str, str] = {
     "duplicate_address": "another customer of the cohort has the same address",
     "outranked": "a journey of higher priority has something for the same person that day",
     "frequency_cap": "has had enough: a cap of the policy, or a made-up step of this journey today",
-    "no_coupon": "no coupon code left",
+    "no_coupon": "no coupon left for them: the pool is empty, or theirs was used or is over",
 }
 """Why somebody is not contacted."""
 
