@@ -51,6 +51,15 @@ def forget_person(
     return Forgotten(rewritten, gone)
 
 
+def forget_in(conn: Connection, inbox_ids: Collection[int], *, customer_ids: Collection[str]) -> None:
+    """Take every event of these customers out of these requests."""
+    wanted = _Wanted.make([], customer_ids, [])
+    chosen = select(inbox.c.inbox_id, inbox.c.body).where(inbox.c.inbox_id.in_(list(inbox_ids)))
+    for inbox_id, body in conn.execute(chosen).all():
+        if wanted.is_in(body):
+            conn.execute(update(inbox).where(inbox.c.inbox_id == inbox_id).values(body=_take_out(body, wanted)))
+
+
 class _Wanted(NamedTuple):
     """What names them: `pattern` in a text in small letters, or the id that a callback's address bears."""
 

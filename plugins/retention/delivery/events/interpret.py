@@ -16,12 +16,14 @@ from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from retention.delivery.events.effects import append_inbound, apply_effects
-from retention.delivery.events.gathered import Effect, Gathered, Odd, Waiting
+from retention.delivery.events.forget import forget_in
+from retention.delivery.events.gathered import Effect, Gathered, Odd, ShopEvent, Waiting
 from retention.delivery.events.outcomes import append_outcomes, join_texts, write_numbers
 from retention.delivery.events.sendgrid import read_sendgrid
 from retention.delivery.events.shop import read_shop
 from retention.delivery.events.twilio import read_message, read_status
 from retention.delivery.receipts import write_ids
+from retention.store.erasures import find_erased
 from retention.store.queries import run
 
 READERS = {
@@ -164,7 +166,7 @@ def _append_shop_events(conn: Connection, gathered: Gathered, fresh: Counter[int
     if not gathered.shop:
         return
     # A repeated event is new once: the first of them.
-    told = list({it.source_key: it for it in reversed(gathered.shop)}.values())
+    told = _leave_out_erased(conn, gathered, list({it.source_key: it for it in reversed(gathered.shop)}.values()))
     found = run(
         conn,
         "events/append_shop_events",
@@ -183,6 +185,16 @@ def _append_shop_events(conn: Connection, gathered: Gathered, fresh: Counter[int
             gathered.odd.append(
                 Odd(it.slot, "shop", it.event_key, it.inbox_id, it.position, it.kind[:40], "unknown_kind")
             )
+
+
+def _leave_out_erased(conn: Connection, gathered: Gathered, told: list[ShopEvent]) -> list[ShopEvent]:
+    """Without events of people who were erased: they are odd, and what the shop said of them is not kept."""
+    erased = find_erased(conn, "customer", {it.customer_id for it in told})
+    theirs = [it for it in told if it.customer_id in erased]
+    if theirs:
+        gathered.odd += [Odd(it.slot, "shop", it.event_key, it.inbox_id, it.position, None, "erased") for it in theirs]
+        forget_in(conn, {it.inbox_id for it in theirs}, customer_ids=list(erased))
+    return [it for it in told if it.customer_id not in erased]
 
 
 def _append_odd(conn: Connection, gathered: Gathered, now: datetime) -> list[Effect]:
