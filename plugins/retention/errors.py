@@ -9,6 +9,7 @@
     ├── AudienceError              an audience's SQL failed, took too long or returned other columns
     ├── CohortHeld                 a cohort far above its usual size waits for a person's approval
     ├── DataHeld                   the facts are not fit to decide on: nothing goes on until they are, or are accepted
+    ├── ScoresOld                  an audience reads scores that are too old, or were never worked out
     ├── StepNotPlanned             a step was to be delivered before it was planned
     ├── BooksOpen                  a cohort can't be settled: a step failed or messages have no outcome
     ├── TooEarly                   batches wait for their receivers' hours; carries until when
@@ -96,6 +97,10 @@ class CohortHeld(RetentionError):
 
 class DataHeld(RetentionError):
     """The facts are not fit to decide on: nothing goes on until they are, or are accepted."""
+
+
+class ScoresOld(RetentionError):
+    """An audience reads scores that are too old to go by, or were never worked out."""
 
 
 class StepNotPlanned(RetentionError):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
+from croniter import croniter
 from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
 from retention.errors import ConfigError, Problem
 from retention.journey.document import Document, read_document
 from retention.journey.explain import explain_errors
-from retention.journey.fields import Duration, Percent
+from retention.journey.fields import Duration, Percent, Schedule, Zone
 from retention.journey.files import normalise
 from retention.journey.models import Block
 from retention.journey.notation import parse_duration, parse_percent, refuse, show, write_duration
@@ -187,6 +189,29 @@ class Preferences(Block):
         return round(self.slot.total_seconds() / 3600)
 
 
+class Scoring(Block):
+    """When scores are worked out, and how long journeys wait for them."""
+
+    schedule: Schedule = Field(default="15 5 * * *", description="When the DAG scoring runs, as cron in this time zone.")
+    timezone: Zone = Field(default="Asia/Shanghai", description="The zone of the schedule, and of the days of all scores.")
+    wait: Duration = Field(
+        default=timedelta(hours=2), description="How long a cohort that needs scores waits for those of its day."
+    )
+    oldest: Duration = Field(
+        default=timedelta(days=3), description="How old the last good ones may be that it then goes on with."
+    )
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone itself."""
+        return ZoneInfo(self.timezone)
+
+    def last_moment(self, moment: datetime) -> datetime:
+        """The newest scheduled moment that is not after `moment`."""
+        local = moment.astimezone(self.zone)
+        return croniter(self.schedule, local + timedelta(seconds=1)).get_prev(datetime)
+
+
 def _parse_schemes(value: object) -> tuple[str, ...]:
     if isinstance(value, list) and value and set(value) <= {"six", "shares"} and len(set(value)) == len(value):
         return tuple(value)
@@ -216,6 +241,7 @@ class Scores(Block):
     churn: Churn = Field(default_factory=Churn, description="The scorecard of churn.")
     dimensions: Dimensions = Field(default_factory=Dimensions, description="The seven dimensions of value.")
     strata: Strata = Field(default_factory=Strata, description="The five strata by expected value.")
+    scoring: Scoring = Field(default_factory=Scoring, description="When scores are worked out, and who waits for them.")
 
     def as_written(self) -> dict[str, Any]:
         """All settings as plain data, the way the file writes them: `Scores.model_validate` reads them back."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 
 from retention.audience.entry import Entered, enter_cohort
+from retention.audience.scores.freshness import Freshness, find_scores, judge_freshness, judge_standings
 from retention.delivery import pacing
 from retention.delivery.accounts import read_account
 from retention.delivery.channels import Provider
@@ -26,14 +27,17 @@ from retention.delivery.batch_worker import Errand
 from retention.delivery.deliver import Handled, deliver_step
 from retention.delivery.plan import Decided, fetch_cohort, plan_fallback, plan_step
 from retention.delivery.reconcile import SETTLES_AFTER, Reconciled, reconcile
-from retention.errors import BooksOpen, CohortHeld, DataHeld
+from retention.errors import BooksOpen, CohortHeld, DataHeld, ScoresOld
 from retention.insight.books import close_books, find_gaps
 from retention.insight.redemptions import Matched, match_coupons
 from retention.intake.data_holds import find_fit_moment, find_hold, find_last_lift
 from retention.journey.files import read_files
 from retention.journey.load import Version, load_version
+from retention.journey.notation import write_duration
 from retention.journey.policy import Policy, read_policy
+from retention.journey.scores import Scoring, load_scores
 from retention.orchestration.pool_needs import warn_of_needs
+from retention.store.audit import note
 from retention.store.database import ROOT
 from retention.store.months import open_months
 from retention.store.queries import run
@@ -85,6 +89,53 @@ def _refuse_bad_data(conn: Connection) -> None:
         raise DataHeld(held)
 
 
+def find_freshness(engine: Engine, version: Version, cohort_at: datetime, rules: Scoring) -> Freshness | None:
+    """How the scores stand that the journey's audience reads; None where it reads none."""
+    scores = find_scores(version.audiences.values())
+    if not scores:
+        return None
+    with engine.connect() as conn:
+        return judge_freshness(conn, scores, cohort_at, rules)
+
+
+def are_scores_there(engine: Engine, scores: Sequence[str], cohort_at: datetime, due_at: datetime) -> bool:
+    """Whether a cohort need not wait any more: its scores stand at `due_at` or later, or can't come any more."""
+    with engine.connect() as conn:
+        found = judge_standings(conn, tuple(scores), cohort_at, due_at)
+    return found.is_fresh or not found.may_come
+
+
+def _note_scores(
+    conn: Connection,
+    version: Version,
+    entered: Entered,
+    cohort_at: datetime,
+    rules: Scoring | None,
+    now: datetime,
+    actor: str,
+) -> str | None:
+    """What is to be said of old scores, noted at the cohort. Raises ScoresOld where they will not do."""
+    scores = find_scores(version.audiences.values())
+    if not scores or entered.is_joined:
+        return None
+    rules = rules or load_scores(ROOT / "include").scoring
+    found = judge_freshness(conn, scores, cohort_at, rules)
+    if found.is_fresh:
+        return None
+    if not found.is_young:
+        remedy = (
+            "Clear what failed in the DAG scoring, or `retention score --date "
+            f"{cohort_at.astimezone(rules.zone).isoformat(timespec='minutes')}`, then clear the task `enroll` of this run."
+            if found.may_come
+            else "Later ones stand, so that none can be worked out for this cohort any more: leave it, or allow older "
+            "ones (`oldest` under `scoring` in include/scores.yaml), then clear the task `enroll` of this run."
+        )
+        raise ScoresOld(f"{version.journey.journey}: {found}, and more than {write_duration(rules.oldest)} is too old. {remedy}")
+    detail = {"scores": list(found.scores), "as_of": found.as_of.isoformat(), "due_at": found.due_at.isoformat()}
+    note(conn, now, actor, "old_scores", version.journey.journey, detail, entered.cohort_id)
+    return f"{found}; this cohort goes by what there is"
+
+
 def enroll(
     engine: Engine,
     version: Version,
@@ -95,12 +146,15 @@ def enroll(
     is_size_approved: bool = False,
     actor: str = "engine",
     run_id: str | None = None,
+    scoring: Scoring | None = None,
     clock: Clock = read_clock,
     on_progress: Progress = quiet,
 ) -> Entered:
     """Take in the cohort of this moment, or join the one that is there; `run_id` is the Airflow run that carries it.
 
-    Raises CohortHeld when its size waits for an approval (the cohort is on record as held), DataHeld, AudienceError.
+    `scoring`: how old scores may be that the audience reads; None reads the project's. Older than due, but young enough:
+    that is noted at the cohort. Raises ScoresOld when they are not, CohortHeld when its size waits for an approval (the
+    cohort is on record as held), DataHeld, AudienceError.
     """
     with engine.begin() as conn:
         open_months(conn, clock())
@@ -118,6 +172,8 @@ def enroll(
             actor=actor,
             on_progress=on_progress,
         )
+        if old := _note_scores(conn, version, entered, cohort_at, scoring, clock(), actor):
+            on_progress(old)
         if entered.mode == "live":
             for line in warn_of_needs(conn, version, entered.eligible - entered.holdout, clock()):
                 on_progress(line)

@@ -11,7 +11,16 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup, TriggerRule
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
-from retention.errors import AccountRefused, AudienceError, BooksOpen, CohortHeld, ConfigError, Problem, RetryLater
+from retention.errors import (
+    AccountRefused,
+    AudienceError,
+    BooksOpen,
+    CohortHeld,
+    ConfigError,
+    Problem,
+    RetryLater,
+    ScoresOld,
+)
 from retention.orchestration.bundles import keeps_runs_on_their_commit
 from retention.orchestration.dagplan import DagPlan, StepPlan, plan_dag, pool_of
 from retention.orchestration.desk import lay_out, report_bug
@@ -29,7 +38,7 @@ log = logging.getLogger(__name__)
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
-            [ConfigError, CohortHeld, AudienceError, BooksOpen, AccountRefused],
+            [ConfigError, CohortHeld, AudienceError, BooksOpen, AccountRefused, ScoresOld],
             RetryAction.FAIL,
             reason="a person has to act",
         ),

@@ -17,6 +17,7 @@ from retention.orchestration.links import NumbersLink
 from retention.orchestration.triggers import (
     EarlierDaysTrigger,
     FitDataTrigger,
+    FreshScoresTrigger,
     ProviderTrigger,
     StepTurnTrigger,
     is_anybody_waiting,
@@ -60,6 +61,7 @@ class EnrollOperator(FactsOperator):
         self.journey, self.include = journey, include
 
     def work(self, context: Any) -> dict:
+        from retention.journey.scores import load_scores
         from retention.orchestration import cohort
         from retention.orchestration.bundles import keeps_runs_on_their_commit
         from retention.orchestration.desk import pick_version
@@ -69,12 +71,21 @@ class EnrollOperator(FactsOperator):
         version = pick_version(include, self.journey, engine, may_drop_steps=keeps_runs_on_their_commit(include))
         if held := cohort.find_data_hold(engine):
             raise DataHeld(held)  # said before anybody waits for a turn
+        moment, scoring = find_moment(params, context["dag_run"], version.journey.zone), load_scores(include).scoring
+        lifted_at, wait = cohort.find_last_data_lift(engine), timedelta(0)
+        scores = cohort.find_freshness(engine, version, moment, scoring)
+        if scores is not None:
+            wait = scoring.wait
+            if not params.get("on_time"):
+                self._wait_for_scores(context, scores, moment, _begin(context, lifted_at) + wait)
         if not params.get("cohort_at"):
-            self._take_turns(context, version.journey, cohort.find_last_data_lift(engine))
+            # Earlier days may wait for scores as long as this one.
+            self._take_turns(context, version.journey, _begin(context, lifted_at) + wait + LONGEST_TURN)
         entered = cohort.enroll(
             engine,
             version,
-            find_moment(params, context["dag_run"], version.journey.zone),
+            moment,
+            scoring=scoring,
             mode=params.get("mode"),
             is_on_time=bool(params.get("on_time")),
             is_size_approved=bool(params.get("approve_size")),
@@ -85,7 +96,17 @@ class EnrollOperator(FactsOperator):
         log.info("%s", entered)
         return entered.as_dict()
 
-    def _take_turns(self, context: Any, journey: Any, lifted_at: datetime | None) -> None:
+    def _wait_for_scores(self, context: Any, scores: Any, cohort_at: datetime, until: datetime) -> None:
+        """Scores of the cohort's own day, while they can still come; then `cohort.enroll` judges what there is."""
+        from retention.orchestration import cohort
+
+        if scores.is_fresh or not scores.may_come or cohort.read_clock() >= until:
+            return
+        log.warning("%s. This cohort waits for them without a worker, until %s at the latest.", scores, until.isoformat())
+        trigger = FreshScoresTrigger(list(scores.scores), cohort_at, scores.due_at, until)
+        self.defer(trigger=trigger, method_name="execute")
+
+    def _take_turns(self, context: Any, journey: Any, until: datetime) -> None:
         """Let earlier days go first: of somebody whom two windows cover, the earlier cohort is the right one.
 
         After an outage several days are made up at once. Only runs that are about to enroll are waited for: one that
@@ -93,19 +114,22 @@ class EnrollOperator(FactsOperator):
         """
         from retention.orchestration import cohort
 
-        moment, run = context["dag_run"].logical_date, context["dag_run"]
+        moment = context["dag_run"].logical_date
         if moment is None:
             return
         earlier = moments_between(journey, moment - journey.entry.window, moment)
-        earlier = moments_between(journey, moment - journey.entry.window, moment)
-        # Days that waited for data all wake at once: their turns begin then.
-        until = max(run.start_date, lifted_at or run.start_date) + LONGEST_TURN
         if not earlier or cohort.read_clock() >= until:
             return
         states = context["ti"].get_task_states(dag_id=self.dag_id, task_ids=[self.task_id], logical_dates=earlier)
         if is_anybody_waiting(states):
             log.info("an earlier day's cohort enters first")
             self.defer(trigger=EarlierDaysTrigger(self.dag_id, self.task_id, earlier, until), method_name="execute")
+
+
+def _begin(context: Any, lifted_at: datetime | None) -> datetime:
+    """From when a run waits. Days that waited for data all wake at once: their time begins then."""
+    started = context["dag_run"].start_date
+    return max(started, lifted_at or started)
 
 
 class WaitOperator(BaseOperator):

@@ -95,6 +95,35 @@ class FitDataTrigger(BaseTrigger):
             return True
 
 
+class FreshScoresTrigger(BaseTrigger):
+    """Wakes `enroll` when the scores stand at `due_at` or later, or at `until`."""
+
+    def __init__(self, scores: list[str], cohort_at: datetime, due_at: datetime, until: datetime):
+        super().__init__()
+        self.scores, self.cohort_at, self.due_at, self.until = scores, cohort_at, due_at, until
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        values = {name: getattr(self, name) for name in ("scores", "cohort_at", "due_at", "until")}
+        return f"{__name__}.FreshScoresTrigger", values
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        from retention.orchestration import cohort
+
+        while cohort.read_clock() < self.until and await asyncio.to_thread(self._is_waiting):
+            await asyncio.sleep(DATA_LOOK_AGAIN_S)
+        yield TriggerEvent(None)
+
+    def _is_waiting(self) -> bool:
+        from retention.orchestration import cohort
+        from retention.store.database import connect
+
+        try:
+            return not cohort.are_scores_there(connect(), self.scores, self.cohort_at, self.due_at)
+        except (SQLAlchemyError, StoreError) as error:
+            log.warning("the database does not answer (%s); looking again", type(error).__name__)
+            return True
+
+
 class ProviderTrigger(BaseTrigger):
     """Wakes `deliver` when its provider may be asked again. The moment may move: it looks again and again.
 
