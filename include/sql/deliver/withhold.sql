@@ -24,6 +24,27 @@ judged as (
                        select from as_of.consents k
                        where k.customer_id = p.customer_id and k.purpose = 'marketing' and not k.is_granted
                          and k.occurred_at >= p.entered_at) then 'exited'
+               -- The rules of condition/ordered, refunded, complained and event; a test compares the two.
+               when :exit_ordered and exists (
+                   select from as_of.orders o
+                   where o.customer_id = p.customer_id and o.occurred_at >= p.entered_at
+                     and o.status not in ('cancelled', 'refunded')) then 'exited'
+               when :exit_refunded and exists (
+                   select from as_of.orders o
+                   join as_of.order_status s using (order_id)
+                   where o.customer_id = p.customer_id and s.status in ('cancelled', 'refunded')
+                     and s.occurred_at >= p.entered_at) then 'exited'
+               when :exit_complained and exists (
+                   select from as_of.events v
+                   where v.customer_id = p.customer_id and v.kind = 'complaint_opened'
+                     and not exists (
+                         select from as_of.events s
+                         where s.customer_id = p.customer_id and s.kind = 'complaint_solved'
+                           and s.occurred_at > v.occurred_at and s.occurred_at <= p.entered_at)) then 'exited'
+               when cardinality(cast(:exit_kinds as text[])) > 0 and exists (
+                   select from as_of.events v
+                   where v.customer_id = p.customer_id and v.kind = any(cast(:exit_kinds as text[]))
+                     and v.occurred_at >= p.entered_at) then 'exited'
                when :exit_goal_met and (
                    :goal_event = 'order'
                    and (exists (select from orders o where o.customer_id = p.customer_id and o.occurred_at >= p.entered_at)

@@ -86,6 +86,8 @@ select r.enrollment_id, r.customer_id, r.attempt, r.last_reason,
                    select from as_of.consents k
                    where k.customer_id = r.customer_id and k.purpose = 'marketing' and not k.is_granted
                      and k.occurred_at >= r.entered_at) then 'exited'
+           when :has_exits
+               and r.enrollment_id in (select enrollment_id from planned_conditions where node = -1) then 'exited'
            when :exit_goal_met and :goal_event = 'order'
                and exists (
                    select from (

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, Row, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from retention.delivery.channels.base import Letter, Provider, Receipt, Sent
+from retention.delivery.exits import describe_exits
 from retention.delivery.hours import Window, find_opening, find_zone
 from retention.delivery.links import open_links
 from retention.delivery.pacing import open_gate
@@ -302,12 +303,9 @@ class BatchWorker:
             batch_id=batch_id,
             now=now,
             is_stopped=self.errand.is_stopped_by_file or is_stopped(self.conn, journey.journey),
-            exit_unsubscribed="unsubscribed" in journey.exit_when,
-            exit_goal_met="goal_met" in journey.exit_when and journey.goal is not None,
-            goal_event=journey.goal.event if journey.goal else "",
-            goal_within_s=journey.goal.within.total_seconds() if journey.goal else 0,
             purpose=template.purpose,
             choices=list(self.errand.choices),
+            **describe_exits(journey, template.purpose),
         )
         return judged.one()
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Row, select, text
 
-from retention.delivery import choices, conditions, contact, coupons
+from retention.delivery import choices, conditions, contact, coupons, exits
 from retention.delivery.channels import BATCH_SIZES
 from retention.journey.load import Version
 from retention.journey.policy import Policy
@@ -132,7 +132,7 @@ class _Plan:
         look_as_of(conn, seen_at, zone=journey.timezone)
         local_now = now.astimezone(journey.zone)
         self.is_made_up = local_now.date() > due_at.astimezone(journey.zone).date()
-        goal = journey.goal
+        purpose = version.templates[step.send.template].purpose
         self.asked = {
             "cohort_id": cohort_id,
             "mode": cohort.mode,
@@ -148,14 +148,11 @@ class _Plan:
             "local_midnight": local_now.replace(hour=0, minute=0, second=0, microsecond=0),
             "redecidable": list(REDECIDABLE),
             "on_each": step.send.each,
-            "purpose": version.templates[step.send.template].purpose,
-            "exit_unsubscribed": "unsubscribed" in journey.exit_when,
-            "exit_goal_met": "goal_met" in journey.exit_when and goal is not None,
-            "goal_event": goal.event if goal else "",
-            "goal_within_s": goal.within.total_seconds() if goal else 0,
+            "purpose": purpose,
             "default_locale": journey.default_locale,
             "batch_sizes": json.dumps(BATCH_SIZES),
             "has_coupons": any(each.coupons for each in journey.steps),
+            **exits.describe_exits(journey, purpose),
         }
         self.offers = coupons.describe_offers(journey, step, due_at)
         self.speaking = coupons.list_speaking(version, step)
@@ -189,10 +186,14 @@ class _Plan:
         conn, step = self.conn, self.step
         run(conn, "plan/make_decisions")
         has_condition = conditions.answer(conn, asked, step.only_if)
+        has_exits = exits.find_left(conn, asked)
         choices.choose(conn, self.version, step)
         has_favourites = contact.find_favourites(conn, asked, self.policy, step)
         for place, channel in enumerate(step.send.order, start=1):
-            run(conn, "plan/decide_step", **asked, place=place, channel=channel, has_favourites=has_favourites, has_condition=has_condition)
+            run(
+                conn, "plan/decide_step", **asked, place=place, channel=channel, has_favourites=has_favourites,
+                has_condition=has_condition, has_exits=has_exits,
+            )  # fmt: skip
             if asked["is_fallback"]:
                 run(conn, "plan/leave_bounced", **asked)
             analyze(conn, "planned_decisions")

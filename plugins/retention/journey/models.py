@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 from retention.journey.branches import TemplateBranch
 from retention.journey.conditions import Conditions
 from retention.journey.coupon import Coupon
+from retention.journey.exits import Exits
 from retention.journey.fields import (
     Audiences,
     ChannelList,
@@ -214,8 +215,11 @@ class Journey(Block):
         "dealt into one by lot and stays in it; steps differ by it with instead: {by: variant, ...}.",
     )
     goal: Goal | None = Field(default=None, description="What the journey is for.")
-    exit_when: tuple[Literal["unsubscribed", "goal_met"], ...] = Field(
-        default=(), description="What ends the journey for a customer before its last step."
+    exit_when: Exits = Field(
+        default=(),
+        description="What ends the journey for a customer before its last step: unsubscribed, goal_met, ordered, refunded (an "
+        "order was cancelled or refunded), complained, {event: review}. Transactional steps go on, unless it says {refunded: "
+        "everything} or {event: review, ends: everything}.",
     )
     steps: tuple[Step, ...] = Field(min_length=1, description="The contacts, each with its moment.")
 

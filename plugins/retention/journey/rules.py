@@ -40,7 +40,7 @@ def check_journey(journey: Journey, steps: NumberedSteps, failed: Collection[str
     if "holdout" not in failed and not 0 <= journey.holdout <= MOST_HOLDOUT:
         remedy = f"Write at most {write_percent(MOST_HOLDOUT)}: they all get nothing."
         yield ("holdout",), f"{write_percent(journey.holdout)} is too many.", remedy
-    if "goal" not in failed and "goal_met" in journey.exit_when and journey.goal is None:
+    if "goal" not in failed and any(it.what == "goal_met" for it in journey.exit_when) and journey.goal is None:
         yield ("exit_when",), "goal_met never happens: the journey has no goal.", "Add a goal, or delete goal_met."
     if journey.goal and journey.goal.target == 0:
         yield ("goal", "target"), "0% is reached by doing nothing.", "Write the share you hope for, or delete the line."

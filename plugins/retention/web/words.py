@@ -12,7 +12,7 @@ SKIPS: Mapping[str, str] = {
     "stopped": "the journey is stopped",
     "retired": "the step is retired",
     "merged": "the same person goes on under another id (`retention customers merge`)",
-    "exited": "unsubscribed since entering",
+    "exited": "left by one of the exits of the journey",
     "goal_met": "has already done what the journey is for",
     "expired": "too late: the step was past its time",
     "not_needed": "the step's condition (only_if) is not true",
