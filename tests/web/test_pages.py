@@ -3,6 +3,7 @@
 import html as html_text
 import re
 import shutil
+from datetime import timedelta
 
 import pytest
 from fastapi import FastAPI, HTTPException
@@ -10,9 +11,12 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from starlette.testclient import TestClient
 
+from retention.audience.scores import refresh_scores
 from retention.errors import CohortHeld
 from retention.insight import figures
 from retention.insight.status import stop_sending
+from retention.journey.files import Files, read_files
+from retention.journey.load import load
 from retention.orchestration import cohort
 from retention.orchestration.alone import run_cohort
 from retention.store import tables
@@ -479,3 +483,19 @@ def test_every_code_has_its_words():
 )
 def test_masks(address, masked):
     assert words.mask_address(address) == masked
+
+
+def test_a_cohort_that_went_by_old_scores_says_so(world, pages):
+    fill(world)
+    files = read_files(ROOT / "include")
+    texts = dict(files)
+    path = "journeys/birthday_care.yaml"
+    texts[path] = files[path].replace("audience: birthday_in_3_days", "audience: became_churn_warning")
+    version = load(Files(texts)).versions["birthday_care"]
+    refresh_scores(world.engine, AT - timedelta(days=1), now=AT)
+    cohort_id = cohort.enroll(world.engine, version, AT, mode="test", clock=lambda: NOW).cohort_id
+    said = html_text.escape("It went by scores (tiers) of 2026-11-30 06:00: those of 2026-12-01 05:15 were not there in time.")
+    assert said in pages.get(CARE).text and said in pages.get(f"{CARE}/cohorts/{cohort_id}").text
+    refresh_scores(world.engine, AT + timedelta(days=1), now=AT)
+    cohort.enroll(world.engine, version, AT + timedelta(days=1), mode="test", clock=lambda: NOW)
+    assert pages.get(CARE).text.count("old scores<") == 1

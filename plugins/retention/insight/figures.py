@@ -6,6 +6,7 @@ Each function is one statement, so a page costs the same few statements however 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Row, select
@@ -88,6 +89,12 @@ def list_cohorts(conn: Connection, journey: str, before: int | None = None) -> l
     candidates, sends, waiting, in_doubt, failed (messages). One more than COHORTS_A_PAGE when there is a next page."""
     found = run(conn, "insight/cohort_list", journey=journey, before=before, most=COHORTS_A_PAGE + 1)
     return [dict(row) for row in found.mappings()]
+
+
+def fetch_old_scores(conn: Connection, cohorts: Sequence[int]) -> dict[int, dict]:
+    """Those of these cohorts that went by old scores: cohort_id -> scores (names), as_of, due_at."""
+    rows = run(conn, "insight/cohort_notes", cohorts=list(cohorts)).mappings()
+    return {row["cohort_id"]: {name: row[name] for name in ("scores", "as_of", "due_at")} for row in rows}
 
 
 def count_entry(conn: Connection, cohort_id: int) -> Entry:

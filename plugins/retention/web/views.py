@@ -89,6 +89,7 @@ def view_journey(engine: Engine, include: Path, now: datetime, name: str, before
     sheets, _ = lay_out(include, engine)
     with snapshot(engine) as conn:
         listed = figures.list_cohorts(conn, name, before)
+        old_scores = figures.fetch_old_scores(conn, [row["cohort_id"] for row in listed])
         content = None if name in sheets else last_content(conn, name)
         stops = [stop for stop in fetch_stops(conn) if stop["journey"] in (None, name)]
         holds = quality.fetch_holds(conn)
@@ -101,7 +102,14 @@ def view_journey(engine: Engine, include: Path, now: datetime, name: str, before
     shown = listed[: figures.COHORTS_A_PAGE]
     return {
         "journey": version.journey,
-        "cohorts": [row | {"moment": _say_short(row["cohort_at"], version.journey)} for row in shown],
+        "cohorts": [
+            row
+            | {
+                "moment": _say_short(row["cohort_at"], version.journey),
+                "old_scores": _say_old_scores(old_scores.get(row["cohort_id"]), version.journey),
+            }
+            for row in shown
+        ],
         "older": shown[-1]["cohort_id"] if len(listed) > len(shown) else None,
         "is_first_page": before is None,
         "is_broken": name in sheets and bool(sheets[name].problems),
@@ -126,12 +134,14 @@ def view_cohort(
         entry, counted = figures.count_entry(conn, cohort_id), figures.count_steps(conn, cohort_id)
         troubles = figures.list_troubles(conn, cohort_id)
         runs = figures.list_runs(conn, cohort_id)
+        old_scores = figures.fetch_old_scores(conn, [cohort_id]).get(cohort_id)
         is_shown = cohort.mode == "test"
         letters = figures.list_letters(conn, cohort_id, after=after, step=step, channel=channel) if is_shown else []
     journey = version.journey
     shown = letters[: figures.LETTERS_A_PAGE]
     return {
         **_describe(journey, cohort),
+        "old_scores": _say_old_scores(old_scores, journey),
         "entry": entry,
         "unreachable": _list_lines(entry.unreachable, words.SKIPS, entry.entered),
         "refused": _list_lines(entry.refused, words.REFUSALS, entry.entered + sum(entry.refused.values())),
@@ -148,6 +158,14 @@ def view_cohort(
             (it, c, n) for it, of in counted.items() for c, n in of.decisions.cells.get(("send", None), {}).items()
         ],
     }
+
+
+def _say_old_scores(found: dict | None, journey: Journey) -> str:
+    """That a cohort went by scores that were not of its day, in one sentence; nothing if it did not."""
+    if found is None:
+        return ""
+    as_of, due = (_say_short(found[name], journey) for name in ("as_of", "due_at"))
+    return f"It went by scores ({', '.join(found['scores'])}) of {as_of}: those of {due} were not there in time."
 
 
 def view_letter(engine: Engine, now: datetime, name: str, cohort_id: int, message_id: int) -> dict | None:
