@@ -14,6 +14,8 @@ REFUSALS = {
     "backlog": "occasions older than the window: recorded, nobody is written to",
     "reenter_after": "entered not long ago",
     "same_address": "somebody with the same address entered not long ago",
+    "resting": "entered another journey not long ago",
+    "under_way": "is under way in another journey",
     "max_per_day": "over the day's limit",
 }
 

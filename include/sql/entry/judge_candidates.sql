@@ -62,6 +62,24 @@ known as (
         limit 1
     ) as way on true
 ),
+elsewhere as (
+    -- Whom other journeys leave no room for this one: the cohorts of those, and their people under the kept ids.
+    select coalesce(a.kept_id, e.customer_id) as customer_id, min(o.reason) as reason
+    from (
+        select c.cohort_id, 'resting' as reason
+        from unnest(cast(:rested as text[]), cast(:rests_s as float8[])) as rest (journey, rest_s)
+        join cohorts c on c.mode = :mode and c.journey = rest.journey
+        where c.cohort_at <= :cohort_at and c.cohort_at > :cohort_at - make_interval(secs => rest.rest_s)
+        union all
+        select c.cohort_id, 'under_way'
+        from cohorts c
+        where c.mode = :mode and c.journey = any(cast(:not_while_in as text[])) and c.cohort_at <= :cohort_at
+          and exists (select from cohort_steps s where s.cohort_id = c.cohort_id and s.not_after > :cohort_at)
+    ) as o
+    join enrollments e using (cohort_id)
+    left join alias a on a.merged_id = e.customer_id
+    group by 1
+),
 refused as (
     select k.*,
            case
@@ -86,9 +104,11 @@ refused as (
                      and (cast(:reenter_s as float8) is null
                           or abs(extract(epoch from e.entered_at - :cohort_at)) < :reenter_s))
                    then 'same_address'
+               when elsewhere.reason is not null then elsewhere.reason
                when not is_fresh and :backlog = 'skip' then 'backlog'
            end as reason
     from known k
+    left join elsewhere using (customer_id)
 ),
 dealt as (
     -- Into the arms outside the holdout by a lot of its own, so that another holdout deals nobody anew.
@@ -107,11 +127,12 @@ ranked as (
     select r.*,
            row_number() over (
                partition by reason is null, arm
-               order by is_fresh desc, ineligible_reason is not null,
+               order by is_fresh desc, ineligible_reason is not null, rank.rank nulls last,
                         sha256(convert_to(:arm_salt || '|rank|' || customer_id, 'UTF8'))) as place,
            count(*) over (partition by reason is null, arm) as arm_size,
            count(*) over (partition by reason is null) as all_size
     from dealt r
+    left join audience_ranks rank using (customer_id)
 )
 select customer_id, occurrence, is_fresh, email, phone, arm, ineligible_reason,
        (cast(:audiences as text[]))[nth] as audience,

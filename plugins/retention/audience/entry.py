@@ -15,6 +15,7 @@ from retention.audience.select import fetch_audience
 from retention.journey.load import Version
 from retention.store.audit import note
 from retention.store.queries import look_as_of, run
+from retention.store.staging import analyze
 from retention.store.tables import cohorts, enrollments
 from retention.store.versions import remember
 
@@ -158,7 +159,7 @@ def _write_steps(version: Version, cohort_at: datetime) -> str:
 
 
 def _make_candidate_tables(conn: Connection) -> None:
-    for table in ("judged", "audience_fresh", "audience_backlog"):
+    for table in ("judged", "audience_ranks", "audience_fresh", "audience_backlog"):
         conn.execute(text(f"drop table if exists pg_temp.{table}"))
     for table in ("audience_fresh", "audience_backlog"):
         conn.execute(
@@ -214,7 +215,9 @@ def _judge(conn: Connection, version: Version, cohort_at: datetime, mode: str, k
         }
     )
     look_as_of(conn, cohort_at, known_at=known_at, zone=journey.timezone)
+    _rank(conn, journey.entry.rank_by)
     reenter_after = journey.entry.reenter_after
+    rests = journey.entry.rest_after
     variants = journey.variants or {}
     run(
         conn,
@@ -233,9 +236,27 @@ def _judge(conn: Connection, version: Version, cohort_at: datetime, mode: str, k
         channels=[channel for channel, _ in ways],
         purposes=[purpose for _, purpose in ways],
         reenter_s=None if reenter_after is None else reenter_after.total_seconds(),
+        rested=list(rests),
+        rests_s=[rest.total_seconds() for rest in rests.values()],
+        not_while_in=list(journey.entry.not_while_in),
         backlog=journey.entry.backlog,
         max_per_day=journey.entry.max_per_day,
     )
+
+
+def _rank(conn: Connection, rank_by: str | None) -> None:
+    """Fill audience_ranks: who goes first where not all may enter; empty where that is by lot."""
+    run(conn, "entry/make_ranks")
+    if rank_by is None:
+        return
+    statements = {
+        "value": "entry/rank_by_value",
+        "churn": "entry/rank_by_churn",
+        "tier": "entry/rank_by_tier",
+        "newest": "entry/rank_by_newest",
+    }
+    run(conn, statements[rank_by])
+    analyze(conn, "audience_ranks")
 
 
 def _usual_limit(conn: Connection, journey: str, cohort_at: datetime, mode: str) -> int | None:

@@ -42,6 +42,8 @@ class Known:
 
     templates: Collection[str]
     audiences: Collection[str]
+    journeys: Collection[str] | None = None
+    """None: of a stored version, which was held against the others when it was new."""
 
 
 def _word(parse: Any, schema: dict, write: Any = None) -> Any:
@@ -259,6 +261,53 @@ Variants = Annotated[
             "propertyNames": {"pattern": notation.ID_PATTERN},
             "minProperties": 2,
             "examples": [{"warm": 50, "plain": 50}],
+        }
+    ),
+]
+
+
+def _parse_journey(value: object, info: ValidationInfo) -> str:
+    name, known = _parse_id(value), _known_of(info)
+    if known is None or known.journeys is None or name in known.journeys:
+        return name
+    near = did_you_mean(name, known.journeys)
+    raise refuse(f"unknown journey {show(name)}.", f"{near} {list_options('Journeys', known.journeys)}".strip())
+
+
+def _parse_journeys(value: object, info: ValidationInfo) -> tuple[str, ...]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(dict.fromkeys(_parse_journey(each, info) for each in values))
+
+
+def _parse_rests(value: object, info: ValidationInfo) -> dict[str, timedelta]:
+    if not isinstance(value, dict):
+        raise refuse(f"{show(value)} is not a group of journeys.", "Write each with a time: {birthday_care: 7d}.")
+    return {_parse_journey(name, info): notation.parse_duration(rest) for name, rest in value.items()}
+
+
+Journeys = Annotated[
+    tuple[str, ...],
+    PlainValidator(_parse_journeys),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string", "pattern": notation.ID_PATTERN}, "uniqueItems": True},
+                {"type": "string", "pattern": notation.ID_PATTERN},
+            ],
+            "examples": [["winback"]],
+        }
+    ),
+]
+Rests = Annotated[
+    dict[str, timedelta],
+    PlainValidator(_parse_rests),
+    PlainSerializer(lambda it: {name: notation.write_duration(rest) for name, rest in it.items()}, when_used="json"),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {"type": "string", "pattern": notation.DURATION_PATTERN},
+            "propertyNames": {"pattern": notation.ID_PATTERN},
+            "examples": [{"birthday_care": "7d"}],
         }
     ),
 ]

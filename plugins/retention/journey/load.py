@@ -72,7 +72,13 @@ class _Surroundings:
 
     @property
     def known(self) -> Known:
-        return Known(templates=[name for name in self.templates if name], audiences=list(self.audiences))
+        return Known(templates=[name for name in self.templates if name], audiences=list(self.audiences), journeys=self._list_journeys())
+
+    def _list_journeys(self) -> list[str] | None:
+        if self.rules is None:
+            return None
+        paths = [path.removeprefix("journeys/") for path in self.files.under("journeys")]
+        return [path.removesuffix(".yaml") for path in paths if path.endswith(".yaml") and "/" not in path]
 
 
 def load(files: Files, *, prefix: str = PREFIX) -> Workspace:

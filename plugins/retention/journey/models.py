@@ -25,10 +25,12 @@ from retention.journey.fields import (
     GoalEvent,
     HoldAbove,
     Id,
+    Journeys,
     Limit,
     Locale,
     OptionalDuration,
     Percent,
+    Rests,
     Schedule,
     StepId,
     TemplateName,
@@ -72,6 +74,22 @@ class Entry(Block):
         description="A cohort larger than this waits until a person approves it. "
         "auto: three times the usual size of this journey's cohorts.",
         examples=[5000, "auto"],
+    )
+
+
+    rank_by: Literal["value", "churn", "tier", "newest"] | None = Field(
+        default=None,
+        description="With max_per_day: who goes first, within each arm. value: who is expected to be worth most. churn: who is "
+        "most likely lost. tier: the best of the six tiers. newest: who became a customer last. Absent: by lot.",
+    )
+    rest_after: Rests = Field(
+        default={},
+        description="How long people are left alone after entering other journeys: {birthday_care: 7d}. They may enter later, "
+        "as long as the audience still names them.",
+    )
+    not_while_in: Journeys = Field(
+        default=(),
+        description="Nobody enters who is under way in one of these journeys: until its last step has expired. [winback]",
     )
 
 

@@ -134,6 +134,13 @@ def _check_entry(journey: Journey) -> Iterator[Finding]:
         after, window = write_duration(entry.reenter_after), write_duration(entry.window)
         what = f"{after} is shorter than the window ({window}): the same person could enter twice for one occasion."
         yield ("entry", "reenter_after"), what, f"Write at least {window}."
+    for name, key in [*((name, "rest_after") for name in entry.rest_after), *((it, "not_while_in") for it in entry.not_while_in)]:
+        if name == journey.journey:
+            what = f"{show(name)} is this journey."
+            yield ("entry", key), what, "How long people stay out of it after entering is said by reenter_after."
+    if entry.rank_by and entry.max_per_day is None:
+        what = "there is nothing to rank: everybody may enter."
+        yield ("entry", "rank_by"), what, "Add max_per_day, for example max_per_day: 500, or delete the line."
     if entry.backlog == "ramp" and entry.max_per_day is None:
         what = "ramp without a limit would pour out the whole past at once."
         yield ("entry", "backlog"), what, "Add max_per_day, for example max_per_day: 500."

@@ -30,6 +30,8 @@ REFUSALS: Mapping[str, str] = {
     "backlog": "the occasion is older than the entry window",
     "reenter_after": "was in this journey too recently",
     "same_address": "somebody with the same address was in this journey too recently",
+    "resting": "entered another journey too recently, which this one waits for",
+    "under_way": "is under way in another journey that this one keeps clear of",
     "max_per_day": "more than the journey takes in a day",
 }
 """Why the journey did not take somebody in."""

@@ -113,7 +113,7 @@ entry_refusals = Table(
     Column("customer_id", Text, nullable=False),
     Column("occurrence", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    one_of("reason", ("backlog", "reenter_after", "same_address", "max_per_day")),
+    one_of("reason", ("backlog", "reenter_after", "same_address", "resting", "under_way", "max_per_day")),
     # A reason is written down once per occurrence, not once a day.
     UniqueConstraint("mode", "journey", "customer_id", "occurrence", "reason"),
     Index("ix_entry_refusals_cohort_id", "cohort_id"),
