@@ -129,3 +129,15 @@ def test_db_hides_the_password(retention, database_url):
     done = retention("db", RETENTION_DATABASE_URL="postgresql://ada:secret@127.0.0.1/x")
     assert "secret" not in done.stdout and "postgresql://ada:***@127.0.0.1/x" in done.stdout
     assert retention("db", "--psql", "-Atc", "select 1 + 1").stdout.strip() == "2"
+
+
+def test_scores_by_hand(retention, stored, world):
+    done = retention("score", "--date", "2026-11-23", "--json")
+    assert done.returncode == 0, done.stderr
+    steps = json.loads(done.stdout)["steps"]
+    assert list(steps)[0] == "tiers" and list(steps)[-1] == "calibration"
+    assert steps["tiers"]["customers"] == steps["tiers"]["touched"] == world.count("customer_sums") > 0
+    said = retention("score", "--date", "2026-11-23", "--rebuild").stdout
+    assert "1/8 tiers: was there already" in said and "Scores stand as of 2026-11-23" in said
+    assert "already, left as it is" in retention("score", "--date", "2026-11-20").stdout
+    assert retention("score", "--date", "never").stderr.startswith('--date: "never" is no day')

@@ -8,12 +8,14 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from retention.journey.files import read_files
+from retention.journey.files import Files, read_files
 from retention.journey.load import load
 from retention.journey.policy import read_policy
+from retention.journey.scores import Scores
 from retention.orchestration import cohort
 from retention.orchestration.alone import run_cohort
 from retention.orchestration.replay import fingerprint, replay
+from retention.orchestration.scoring import bring_scores, needs_scores
 from retention.store.database import ROOT
 from retention.store.migrate import create_database
 from retention.store.scratch import scratch_store
@@ -122,3 +124,24 @@ def test_scores_are_brought_up_once_a_day_before_anybody_enters(shop):
     seen = []
     play(shop, last=FIRST + timedelta(days=2), refresh=lambda engine, moment: seen.append(moment))
     assert seen == [shanghai(f"2026-03-0{n} 00:00") for n in (1, 2, 3)]
+
+
+def test_scores_are_brought_along_for_journeys_that_read_them(shop):
+    texts = dict(FILES)
+    path = "journeys/birthday_care.yaml"
+    texts[path] = texts[path].replace("audience: birthday_in_3_days", "audience: became_churn_warning")
+    reading = {"birthday_care": load(Files(texts)).versions["birthday_care"]}
+    assert needs_scores(reading["birthday_care"]) and not needs_scores(BIRTHDAY["birthday_care"])
+    stands = []
+
+    def refresh(engine, at):
+        bring_scores(engine, at, Scores())
+        stands.append(at)
+
+    with scratch_store(shop.engine, as_it_happened=True) as scratch:
+        found = replay(scratch, reading, FIRST, FIRST + timedelta(days=1), policy=RULES, refresh=refresh)
+        with scratch.connect() as conn:
+            assert conn.scalar(text("select count(*) from score_runs")) == len(stands) == 2
+    assert found.days == 2
+    with shop.engine.connect() as conn:
+        assert conn.scalar(text("select count(*) from score_runs")) == 0

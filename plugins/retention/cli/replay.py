@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from retention.cli.shared import AsJson, app, fail, find_version, open_store, read_workspace
+from retention.cli.shared import AsJson, app, fail, find_version, include_folder, open_store, read_workspace
 from retention.console import dump, say, table
 
 
@@ -32,8 +32,10 @@ def replay(
 
     The real engine with its rules of contact, day by day, all journeys together, in a database that is made for it from a copy of
     the facts and dropped at the end."""
+    from retention.journey.scores import load_scores
     from retention.orchestration.cohort import read_rules
     from retention.orchestration.replay import replay as play
+    from retention.orchestration.scoring import bring_scores, needs_scores
     from retention.store.scratch import scratch_store
 
     begins, ends = _read_day("--from", first), _read_day("--to", last)
@@ -43,6 +45,7 @@ def replay(
     if not versions:
         fail("include/journeys: there is no journey that can be read. `retention check` says why.")
     rules, engine, started = read_rules(), open_store(), time.monotonic()
+    scores = load_scores(include_folder())
 
     def tell(day: date, sent: int) -> None:
         if not as_json:
@@ -52,7 +55,8 @@ def replay(
         say("copying the facts ...")
     with scratch_store(engine, as_it_happened=not as_known) as scratch:
         copied_s = time.monotonic() - started
-        found = play(scratch, versions, begins, ends, policy=rules, on_day=tell)
+        refresh = (lambda on, at: bring_scores(on, at, scores)) if any(map(needs_scores, versions.values())) else None
+        found = play(scratch, versions, begins, ends, policy=rules, refresh=refresh, on_day=tell)
     seconds = time.monotonic() - started - copied_s
     if out:
         _write(out, found.decisions)

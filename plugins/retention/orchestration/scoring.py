@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 from retention.audience.scores import refresh_scores
 from retention.audience.scores.calibration import calibrate_purchases
 from retention.audience.scores.churn import calibrate_churn, refresh_churn
-from retention.audience.scores.freshness import fetch_standings
+from retention.audience.scores.freshness import fetch_standings, find_scores
 from retention.audience.scores.lifetime_value import refresh_values
 from retention.audience.scores.next_purchase import fit_cycles
 from retention.audience.scores.preferences import refresh_preferences
@@ -25,6 +25,8 @@ from retention.audience.scores.value_dimensions import refresh_points
 from retention.audience.scores.value_models import ValueRules, fit_models, is_fit_due
 from retention.errors import DataHeld
 from retention.intake.data_holds import find_fit_moment, find_hold
+from retention.journey.conditions import walk
+from retention.journey.load import Version
 from retention.journey.scores import Scores
 from retention.store.tables import score_calibrations
 
@@ -80,6 +82,25 @@ def score_step(
     if standing and standing.newest > as_of:
         return Done(f"stands at {standing.newest.isoformat(timespec='seconds')} already, left as it is", {})
     return step.work(Order(engine, as_of, now, known_at, config, is_rebuild))
+
+
+def needs_scores(version: Version) -> bool:
+    """Whether anything of a journey reads scores: its audiences, the conditions and variants of its steps."""
+    if find_scores(version.audiences.values()):
+        return True
+    for step in version.journey.steps:
+        conditions = step.only_if if isinstance(step.only_if, tuple) else ()
+        branches = [step.send.instead, step.coupon.instead if step.coupon else None]
+        if any(it.needs_scores for _, it in walk(conditions)) or any(it.needs_scores for it in branches if it):
+            return True
+    return False
+
+
+def bring_scores(engine: Engine, as_of: datetime, config: Scores) -> None:
+    """All scores as of a moment, as if it were the present; nothing is calibrated. For replays, day after day."""
+    for step in STEPS:
+        if step.name != "calibration":
+            score_step(engine, step.name, as_of, now=as_of, config=config)
 
 
 def _alone(order: Order, work: Callable[[Connection], Done]) -> Done:
