@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from itertools import accumulate
 
 from sqlalchemy import Connection, Row, func, select, text, update
@@ -240,8 +240,22 @@ def _judge(conn: Connection, version: Version, cohort_at: datetime, mode: str, k
         rests_s=[rest.total_seconds() for rest in rests.values()],
         not_while_in=list(journey.entry.not_while_in),
         backlog=journey.entry.backlog,
-        max_per_day=journey.entry.max_per_day,
+        max_per_day=_count_left(conn, version, cohort_at, mode),
     )
+
+
+def _count_left(conn: Connection, version: Version, cohort_at: datetime, mode: str) -> int | None:
+    """How many may still enter on the cohort's day, after the cohorts before it on that day; None: no limit."""
+    journey = version.journey
+    most = journey.entry.max_per_day
+    if most is None:
+        return None
+    midnight = datetime.combine(journey.cohort_day(cohort_at), time(), tzinfo=journey.zone)
+    entered = select(func.count()).where(
+        enrollments.c.cohort_id == cohorts.c.cohort_id, cohorts.c.mode == mode, cohorts.c.journey == journey.journey,
+        cohorts.c.cohort_at >= midnight, cohorts.c.cohort_at < cohort_at,
+    )  # fmt: skip
+    return max(0, most - (conn.scalar(entered) or 0))
 
 
 def _rank(conn: Connection, rank_by: str | None) -> None:

@@ -77,7 +77,7 @@ Percent = Annotated[
 ]
 When = Annotated[
     Moment,
-    *_word(notation.parse_moment, {"pattern": notation.MOMENT_PATTERN, "examples": ["day 0, 10:00"]}, str),
+    *_word(notation.parse_moment, {"pattern": notation.MOMENT_PATTERN, "examples": ["day 0, 10:00", "entry + 2h"]}, str),
 ]
 Day = Annotated[date, *_word(notation.parse_date, {"format": "date", "examples": ["2026-11-01"]})]
 Schedule = Annotated[

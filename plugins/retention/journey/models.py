@@ -157,7 +157,8 @@ class Step(Block):
 
     id: StepId = Field(description="The step's name in Airflow and in reports. It stays for as long as the step does.")
     at: When = Field(
-        description="When it is due, in the journey's time zone. day 0 is the day on which the cohort enters."
+        description="When it is due, in the journey's time zone. day 0 is the day on which the cohort enters. "
+        "entry + 2h: so long after it enters, for journeys that take people in several times a day."
     )
     zone: Literal["journey", "customer"] = Field(
         default="journey",
@@ -262,6 +263,8 @@ class Journey(Block):
 
         A time that a change to summer time leaves out is moved on by as much; of one that comes twice, the first is it.
         """
+        if step.at.after:
+            return (cohort_at.astimezone(UTC) + step.at.after).astimezone(self.zone)
         day = self.cohort_day(cohort_at) + timedelta(days=step.at.day)
         return _settle(datetime.combine(day, step.at.time, tzinfo=self.zone))
 
@@ -280,7 +283,8 @@ class Journey(Block):
     @property
     def length(self) -> timedelta:
         """From 00:00 of the cohort's day 0 until the last step has expired."""
-        return max(step.at.offset + step.expires for step in self.steps)
+        late = timedelta(days=1)
+        return max(step.at.offset + step.expires + (late if step.at.after else timedelta()) for step in self.steps)
 
 
 def _settle(wall: datetime) -> datetime:

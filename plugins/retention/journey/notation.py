@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import total_ordering
 from zoneinfo import ZoneInfo, available_timezones
 
 from croniter import croniter
@@ -28,7 +29,7 @@ _UNIT_WORDS = [
     ("m", r"m|mins?|minutes?|分钟?"),
 ]
 DURATION_PATTERN = r"^[0-9]{1,5}[mhdw]$"
-MOMENT_PATTERN = r"^day [0-9]{1,4}, ([01]?[0-9]|2[0-3]):[0-5][0-9]$"
+MOMENT_PATTERN = r"^(day [0-9]{1,4}, ([01]?[0-9]|2[0-3]):[0-5][0-9]|entry \+ [0-9]{1,5}[mhdw])$"
 PERCENT_PATTERN = r"^[0-9]{1,3}(\.[0-9]{1,2})?%$"
 ID_PATTERN = r"^[a-z][a-z0-9_]{0,59}$"
 LOCALE_PATTERN = r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?$"
@@ -72,19 +73,27 @@ def list_options(label: str, options: Iterable[str]) -> str:
     return f"{label}: {', '.join(names[:_LISTED])}{more}."
 
 
-@dataclass(frozen=True, order=True)
+@total_ordering
+@dataclass(frozen=True)
 class Moment:
-    """A step's place in time: `day` counts from the cohort's local date, `time` is local to the journey's zone."""
+    """A step's place in time: `day` counts from the cohort's local date, `time` is local to the journey's zone. Or `after`:
+    so long after the cohort enters, whenever that is."""
 
     day: int
     time: time
+    after: timedelta | None = None
 
     @property
     def offset(self) -> timedelta:
-        """How long after 00:00 of day 0 it is, on the clock."""
-        return timedelta(days=self.day, hours=self.time.hour, minutes=self.time.minute)
+        """How long after 00:00 of day 0 it is, on the clock; with `after` as if the cohort entered at 00:00."""
+        return self.after or timedelta(days=self.day, hours=self.time.hour, minutes=self.time.minute)
+
+    def __lt__(self, other: Moment) -> bool:
+        return self.offset < other.offset
 
     def __str__(self) -> str:
+        if self.after:
+            return f"entry + {write_duration(self.after)}"
         return f"day {self.day}, {self.time:%H:%M}"
 
 
@@ -170,6 +179,8 @@ def parse_moment(value: object) -> Moment:
         return value
     how = "Write the day and the time of day: day 0, 10:00."
     if isinstance(value, str):
+        if after := re.fullmatch(r"\s*entry\s*\+\s*(\S.*)", value):
+            return Moment(0, time(), parse_duration(after[1].strip()))
         if re.fullmatch(MOMENT_PATTERN, value):
             day, hour, minute = (int(n) for n in re.findall(r"[0-9]+", value))
             if timedelta(days=day) > LONGEST:

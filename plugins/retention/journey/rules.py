@@ -67,7 +67,9 @@ def _check_moments(steps: NumberedSteps) -> Iterator[Finding]:
 def _check_entry_moment(journey: Journey, steps: NumberedSteps) -> Iterator[Finding]:
     entered = last_firing(journey.schedule)
     for index, step in steps:
-        if step.at.day == 0 and step.at.time < entered:
+        if step.at.after and step.zone == "customer":
+            yield ("steps", index, "zone"), f"{step.at} has no time of day.", "Delete zone, or write day 0, 10:00."
+        if not step.at.after and step.at.day == 0 and step.at.time < entered:
             last = f"at {entered:%H:%M} (schedule {show(journey.schedule)})"
             what = f"{step.at} is already over when the cohort enters {last}."
             yield ("steps", index, "at"), what, "Write a later time, or day 1."

@@ -134,7 +134,7 @@ def _describe_moment(step: Step) -> str:
     hours = step.expires.total_seconds() / 3600
     late = f"{hours / 24:g} d" if hours >= 24 else f"{hours:g} h"
     retired = ", retired" if step.retired else ""
-    return f"day {step.at.day}, {step.at.time:%H:%M} (at most {late} late{retired})"
+    return f"{step.at} (at most {late} late{retired})"
 
 
 def _broken_tag(problems: list[Problem] | None) -> tuple[str, ...]:
