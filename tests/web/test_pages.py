@@ -103,7 +103,7 @@ def refuse(status_code):
     return guard
 
 
-ROUTES = ["/", "/data", CARE, f"{CARE}/runs/x", f"{CARE}/cohorts/1", f"{CARE}/cohorts/1/messages/1"]
+ROUTES = ["/", "/data", "/segments", CARE, f"{CARE}/runs/x", f"{CARE}/cohorts/1", f"{CARE}/cohorts/1/messages/1"]
 
 
 def no_engine():
@@ -117,7 +117,7 @@ def test_strangers_see_nothing(path):
     assert answer.status_code == 401 and "log in" in answer.text
 
 
-@pytest.mark.parametrize("path", ROUTES[2:])
+@pytest.mark.parametrize("path", ROUTES[3:])
 def test_a_journeys_pages_are_for_those_who_may_read_its_dag(path):
     guards = Guards(login=lambda: None, journey=refuse(403), list_readable=lambda: set())
     answer = TestClient(build_app(guards, engine=no_engine)).get(path)
@@ -186,7 +186,7 @@ def test_the_figures_are_the_databases(world, pages):
     assert expected["send"] == expected["accepted"] == ["2", "2", "4"]
     said = words_of(answer)
     assert "7 entered" in said and "4 could be written to" in said and "8 messages handed over" in said
-    assert "Everybody (7) has a decision" in said and "4 given out" in said
+    assert "Everybody (7) has a decision" in said and "4 run out" in said
 
 
 def test_holdout_and_outcomes(world):
