@@ -69,7 +69,7 @@ def test_its_page_has_the_words_of_every_message():
         for part in template.parts.values():
             assert part.text.strip() in words
             assert part.subject is None or part.subject in words
-    for said in ("生日关怀", "holdout 10%", "`0 6 * * *` Asia/Shanghai", "day 0, 10:00", "20% off", "coupon_unused"):
+    for said in ("生日关怀", "holdout 10%", "`0 6 * * *` Asia/Shanghai", "day 0, 10:00", "20% off", "coupon: unused"):
         assert said in words
 
 
