@@ -25,6 +25,7 @@ from retention.intake.merge import merge_customers
 from retention.intake.sync import fetch_mark, synchronise
 from retention.intake.sync_plan import SourcePlan
 from retention.intake.watermark import limit_of, read_mark, step_back, write_mark
+from retention.orchestration import privacy
 from tests.world import World
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -208,6 +209,18 @@ def test_rows_marked_as_deleted(source, sync, world):
     source.run("update contacts set is_deleted = true, updated_at = '2026-11-23 06:30+00' where id = '1'")
     assert sync(now=NOW + timedelta(minutes=30)).tables["customers"] == Counts(gone=1, same=1)
     assert names(world) == [("2", "Ben")] and world.count("customer_history") == 1
+
+
+def test_who_was_erased_does_not_come_back_with_the_next_sync(source, sync, world, engine, tmp_path, monkeypatch):
+    monkeypatch.setenv("RETENTION_ERASURE_KEY", "an erasure key of the tests, of 32 characters or more")
+    source.put(("ann-7781", "Ann", "2026-11-23 06:00"), ("ben", "Ben", "2026-11-23 07:00"))
+    sync()
+    privacy.erase(engine, "ann-7781", reason="asked", actor="ada", now=NOW, home=tmp_path)
+    source.put(("ann-7781", "Annabella", "2026-11-23 07:55"))
+    loaded = sync(now=NOW + timedelta(minutes=30), scratch=True)
+    assert (loaded.rows_rejected, loaded.rows_erased) == (1, 1) and loaded.tables["customers"] == Counts(same=1)
+    assert names(world) == [("ben", "Ben")]
+    assert world.rows("select reason, raw from rejected_rows") == [("erased", "")]
 
 
 def test_rows_that_are_not_there_any_more_are_found_by_their_keys(either_driver, sync, world, engine):
