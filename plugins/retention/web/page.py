@@ -45,6 +45,11 @@ _templates.filters |= {"digits": words.group_digits, "mask": words.mask_address,
 _templates.globals |= {"words": words, "share": words.share, "style": _STYLE}
 
 
+def fill_page(template: str, **values: Any) -> str:
+    """`templates/<template>.html` as text, for pages that stand by themselves."""
+    return _templates.get_template(f"{template}.html").render(**values)
+
+
 def make_page(
     request: Request, template: str, *, status_code: int = 200, policy: str = POLICY, **values: Any
 ) -> HTMLResponse:
