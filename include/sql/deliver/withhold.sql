@@ -2,9 +2,10 @@
 -- text: the messages that may go, and those withheld. Facts are seen through as_of, set to this instant; where a plain look
 -- into the table rules a case out for nearly everybody, it comes first.
 with pending as (
-    select m.message_id, m.channel, m.address, m.not_after, e.customer_id, e.entered_at
+    select m.message_id, m.channel, m.address, m.not_after, m.step, e.customer_id, e.entered_at, e.mode, e.journey, b.zone
     from messages m
     join enrollments e using (enrollment_id)
+    join batches b using (batch_id)
     where m.batch_id = :batch_id
       -- Asked for each by the index: a join would read all outcomes, where nobody has counted them yet.
       and (select o.outcome_id from outcomes o
@@ -84,6 +85,19 @@ judged as (
                            where c.customer_id = p.customer_id and c.subject = any(cast(:choices as text[]))
                            order by c.subject, c.occurred_at desc) as latest
                        where not latest.is_granted) then 'no_consent'
+               -- What was put off, or held up, may come on another step's day: plan/keep_one_a_day.sql, by what was handed over.
+               when :one_a_day and exists (
+                   select from enrollments e
+                   join messages m using (enrollment_id)
+                   join batches b using (batch_id)
+                   where e.customer_id = p.customer_id and e.mode = p.mode and e.journey = p.journey
+                     and m.decision = 'send' and m.step <> p.step
+                     and (b.sending_at at time zone p.zone)::date = (cast(:now as timestamptz) at time zone p.zone)::date
+                     and not exists (
+                         select from outcomes o
+                         where o.message_id = m.message_id
+                           and (o.kind = 'withheld'
+                                or o.kind = 'refused' and o.reason is distinct from 'unaccounted'))) then 'frequency_cap'
            end as reason
     from pending p
 ),

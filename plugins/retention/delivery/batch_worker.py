@@ -305,6 +305,7 @@ class BatchWorker:
             is_stopped=self.errand.is_stopped_by_file or is_stopped(self.conn, journey.journey),
             purpose=template.purpose,
             choices=list(self.errand.choices),
+            one_a_day=journey.one_a_day,
             **describe_exits(journey, template.purpose),
         )
         return judged.one()

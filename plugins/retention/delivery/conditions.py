@@ -51,6 +51,8 @@ def _ask(condition: Condition, asked: dict[str, Any]) -> tuple[str, dict[str, An
     if key in OUTCOMES:
         about = {"of_step": getattr(condition, key), "kinds": list(OUTCOMES[key]), "seen_at": seen_at}
         return "condition/outcome", about
+    if key == "sent":
+        return "condition/sent", {"of_step": condition.sent, "seen_at": seen_at}
     if key == "coupon":
         if condition.coupon == "used":
             return "condition/coupon_used", {}

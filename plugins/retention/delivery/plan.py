@@ -170,6 +170,8 @@ class _Plan:
                 run(conn, "plan/refuse_duplicates", **asked)
             if self.is_made_up and not is_fallback:
                 run(conn, "plan/cap_made_up", **asked)
+            if self.journey.one_a_day:
+                run(conn, "plan/keep_one_a_day", **asked)
             with _set_for_now(conn, _OWN_ROWS):
                 is_claimed = contact.cap_contacts(conn, asked, self.policy, self.step)
                 coupons.reserve(

@@ -40,6 +40,9 @@ OUTCOMES = {
 }
 """The key of a condition -> the outcomes of a message that make it true. Who clicked has opened."""
 
+OF_STEPS = (*OUTCOMES, "sent")
+"""The keys of conditions that name an earlier step."""
+
 
 @dataclass(frozen=True)
 class Since:
@@ -211,6 +214,11 @@ class Condition(_Part):
     )
     attribute: Attribute | None = Field(
         default=None, description="An attribute of the customer has one of these values: {level: [gold, silver]}."
+    )
+    sent: Id | None = Field(
+        default=None,
+        description="A message of this earlier step went out, or is still to: it was neither withheld nor refused.",
+        examples=["greeting"],
     )
     accepted: Id | None = Field(
         default=None, description="A message of this earlier step went out.", examples=["greeting"]

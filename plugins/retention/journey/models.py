@@ -240,6 +240,10 @@ class Journey(Block):
         "order was cancelled or refunded), complained, {event: review}. Transactional steps go on, unless it says {refunded: "
         "everything} or {event: review, ends: everything}.",
     )
+    one_a_day: StrictBool = Field(
+        default=False,
+        description="true: nobody gets messages of two steps of this journey on one day, service messages included.",
+    )
     steps: tuple[Step, ...] = Field(min_length=1, description="The contacts, each with its moment.")
 
     @cached_property

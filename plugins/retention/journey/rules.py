@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from retention.journey.branches import find_branch_mistakes
-from retention.journey.conditions import OUTCOMES, walk
+from retention.journey.conditions import OF_STEPS, walk
 from retention.journey.fields import OWN_DAGS
 from retention.journey.models import Journey, Step
 from retention.journey.notation import did_you_mean, last_firing, list_options, show, write_duration, write_percent
@@ -114,7 +114,7 @@ def _check_outcomes(steps: NumberedSteps, index: int, step: Step) -> Iterator[Fi
     """What came of a message can only be asked of a step before."""
     at = {each.id: each.at for _, each in steps}
     for place, each in walk(step.only_if or (), ("steps", index, "only_if")):
-        of = getattr(each, each.key) if each.key in OUTCOMES else None
+        of = getattr(each, each.key) if each.key in OF_STEPS else None
         if of is None:
             continue
         before = [other.id for _, other in steps if other.at < step.at]
