@@ -38,7 +38,9 @@ def order(world):
             world.customer(customer_id)
         world.add("orders", order_id=order_id, customer_id=customer_id, occurred_at=at, recorded_at=recorded or at)
         for status, moment in statuses.items():
-            world.add("order_status", order_id=order_id, status=status, occurred_at=moment, recorded_at=recorded or moment)
+            world.add(
+                "order_status", order_id=order_id, status=status, occurred_at=moment, recorded_at=recorded or moment
+            )
 
     return order
 
@@ -89,4 +91,6 @@ def test_what_came_to_nothing_is_no_first_order(received, order):
 def test_what_is_learned_late_was_not_known(received, order):
     order("late", NOW - 3 * DAY, recorded=NOW + DAY, delivered=NOW - DAY)
     assert received() == {} and received(known_at=NOW + DAY) == {"c_late": "first_order:late"}
-    assert received(as_of=NOW + DAY - TICK, known_at=NOW + DAY) == {"c_late": "first_order:late"}, "still within the window"
+    assert received(as_of=NOW + DAY - TICK, known_at=NOW + DAY) == {"c_late": "first_order:late"}, (
+        "still within the window"
+    )

@@ -180,3 +180,17 @@ def test_a_step_goes_to_those_for_whom_all_hold(world, cohort_id):
     got = {who for who, (decision, _, _) in world.decisions("last_day").items() if decision == "send"}
     assert got == {"c02", "c03", "c11", "c12", "c13", "c21", "c22", "c23"}
     assert world.decisions("last_day")["c01"][2] == "not_needed"
+
+
+def test_sent_is_what_went_out_or_is_to(world, cohort_id):
+    message_of = dict(world.rows("select customer_id, message_id from messages join enrollments using (enrollment_id)"))
+    with world.engine.begin() as conn:
+        conn.execute(text("delete from outcomes"))
+    for who, kind, reason in (
+        ("c01", "accepted", None), ("c02", "withheld", "exited"), ("c03", "refused", "invalid"), ("c04", "refused", "unaccounted"),
+    ):  # fmt: skip
+        at = GREETING + HOUR
+        world.add("outcomes", message_id=message_of[who], kind=kind, reason=reason, occurred_at=at, recorded_at=at)
+    assert ask(world, cohort_id, {"sent": "greeting"}) == set(PEOPLE) - {"c02", "c03"}, "all others are to get it"
+    assert ask(world, cohort_id, {"none": [{"sent": "greeting"}]}) == {"c02", "c03"}
+    assert ask(world, cohort_id, {"sent": "last_day"}) == set()

@@ -75,8 +75,10 @@ def set_hours(conn: Connection, asked: dict, policy: Policy, journey: Journey, s
             unknown.add(place.zone)
         window = _window(policy, place.channel, asked["purpose"], place.country or None)
         row = _reckon(asked, step, zone or journey.zone, window)
-        # Those with the same hours go together; where there are none, one wave is enough for a moment.
-        key = (row["not_before"], row["not_after"], row["opens"], row["closes"], row["batch_zone"] if window else "")
+        # Those with the same hours go together; where there are none, one wave is enough for a moment, unless the last check
+        # has to know whose day it is.
+        own = row["batch_zone"] if window or journey.one_a_day else ""
+        key = (row["not_before"], row["not_after"], row["opens"], row["closes"], own)
         wave = waves.setdefault(place.channel, {}).setdefault(key, len(waves[place.channel]))
         rows.append({**row, "channel": place.channel, "zone": place.zone, "country": place.country, "wave": wave})
     if rows:

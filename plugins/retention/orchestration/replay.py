@@ -116,6 +116,8 @@ class _Play:
         except CohortHeld:
             self._held.append(f"{name} {moment.isoformat(timespec='minutes')}")
             entered = cohort.enroll(self._engine, version, moment, is_size_approved=True, **settings)
+        if not entered.enrolled:
+            return  # nobody to decide anything for
         for step in version.journey.steps:
             due = max(moment, version.journey.due_at(step, moment))
             self._at(due, 2, self._plan, version, entered.cohort_id, step.id, False)
