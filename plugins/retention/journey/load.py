@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pydantic import ValidationError
 
@@ -123,8 +124,14 @@ def _load(files: Files, prefix: str, rules: Examined | None) -> Workspace:
 
 
 def load_version(content: Mapping[str, str]) -> Version:
-    """The version stored as `content`. Raises ConfigError if it is not one whole journey."""
-    workspace = _load(Files(content), PREFIX, None)
+    """The version stored as `content`; one that was read before is not read again. Raises ConfigError if it is not one whole
+    journey."""
+    return _load_version(tuple(content.items()))
+
+
+@lru_cache(maxsize=32)
+def _load_version(content: tuple[tuple[str, str], ...]) -> Version:
+    workspace = _load(Files(dict(content)), PREFIX, None)
     if len(workspace.versions) == 1 and not workspace.problems:
         return next(iter(workspace.versions.values()))
     missing = Problem("stored version", 1, "it does not hold exactly one journey.", "Load the journey's files anew.")
