@@ -85,8 +85,10 @@ def score_step(
 
 
 def needs_scores(version: Version) -> bool:
-    """Whether anything of a journey reads scores: its audiences, the conditions and variants of its steps."""
-    if find_scores(version.audiences.values()):
+    """Whether anything of a journey reads scores: its audiences, its ranking, the conditions, variants and words of its steps."""
+    if find_scores(version.audiences.values()) or version.journey.entry.rank_by in ("value", "churn", "tier"):
+        return True
+    if any("tier" in it.customer_uses for it in version.templates.values()):
         return True
     for step in version.journey.steps:
         conditions = step.only_if if isinstance(step.only_if, tuple) else ()
