@@ -73,7 +73,7 @@ reserved as (
 insert into messages (enrollment_id, cohort_id, step, channel, attempt, role, decision, reason, address, locale,
                       coupon_id, batch_id, due_at, not_before, not_after, planned_at, template, facts)
 select d.enrollment_id, :cohort_id, :step, d.channel, coalesce(d.attempt, 0) + 1,
-       case when :is_fallback then 'fallback' when d.is_first then 'first' else 'also' end, 'send', null, d.address, d.locale,
+       case when :is_fallback then 'fallback' when :is_repeat then 'repeat' when d.is_first then 'first' else 'also' end, 'send', null, d.address, d.locale,
        coalesce(r.coupon_id, c.coupon_id),
        b.batch_id, :due_at, d.not_before, d.not_after, :now, w.template, w.facts
 from sends d
@@ -85,4 +85,4 @@ union all
 select d.enrollment_id, :cohort_id, :step, d.channel, coalesce(d.attempt, 0) + 1, 'first', 'skip', d.reason, null, null,
        null, null, :due_at, :due_at, :not_after, :now, null, null
 from planned_decisions d
-where d.reason is not null and d.is_first and d.reason is distinct from d.last_reason and not :is_fallback
+where d.reason is not null and d.is_first and d.reason is distinct from d.last_reason and not :is_fallback and not :is_repeat

@@ -3,7 +3,10 @@
 with claims as not materialized (
     select channel, address, enrollment_id from planned_decisions where reason is null
     union all
-    select channel, address, 0 from messages where cohort_id = :cohort_id and step = :step and decision = 'send'
+    select channel, address, 0 from messages
+    where cohort_id = :cohort_id and step = :step and decision = 'send'
+      -- Their own message of before is what is repeated.
+      and not (:is_repeat and enrollment_id in (select enrollment_id from planned_people))
 ),
 shared as (
     -- Hardly any address is claimed twice: hashes are compared first, in half the time that a million addresses take.

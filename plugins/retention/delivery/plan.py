@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -102,6 +102,38 @@ def plan_fallback(
     return count_decisions(conn, cohort_id, step_id)
 
 
+def plan_repeat(
+    conn: Connection,
+    version: Version,
+    cohort_id: int,
+    step_id: str,
+    *,
+    fates: Sequence[str],
+    is_another: bool,
+    policy: Policy,
+    now: datetime,
+    facts_at: datetime | None = None,
+    is_stopped_by_file: bool = False,
+    is_dry: bool = False,
+    on_warning: Callable[[str], None] = lambda line: None,
+) -> list[Row]:
+    """Decide the step anew for those of planned_fates who stand at one of `fates`, like plan_step: what comes of it is marked as a
+    repeat and speaks of the same coupon. Who gets nothing now keeps what was decided before.
+
+    Rows of reason (None: a message), is_twice (an earlier one has arrived, or may have), people. `is_another`: it is a contact more
+    for the caps, not the same one again."""
+    plan = _Plan(
+        conn, version, cohort_id, step_id, policy, now, facts_at, is_stopped_by_file, on_warning, is_dry=is_dry
+    )
+    plan.asked |= {"fates": list(fates), "is_another": is_another}
+    return count_people(conn) if plan.decide("rerun/find_people", is_repeat=True) else []
+
+
+def count_people(conn: Connection) -> list[Row]:
+    """What the plan of this transaction has decided, in people: rows of reason, is_twice, people. Needs planned_fates."""
+    return list(run(conn, "rerun/count_decisions"))
+
+
 class _Plan:
     """One step of one cohort under way: what its statements are asked, and their order."""
 
@@ -152,18 +184,19 @@ class _Plan:
             "default_locale": journey.default_locale,
             "batch_sizes": json.dumps(BATCH_SIZES),
             "has_coupons": any(each.coupons for each in journey.steps),
+            "is_another": False,
             **exits.describe_exits(journey, purpose),
         }
         self.offers = coupons.describe_offers(journey, step, due_at)
         self.speaking = coupons.list_speaking(version, step)
 
-    def decide(self, people: str, *, is_fallback: bool = False) -> None:
-        """Decide for those whom the statement `people` finds, and write it down."""
-        conn, asked = self.conn, self.asked | {"is_fallback": is_fallback}
+    def decide(self, people: str, *, is_fallback: bool = False, is_repeat: bool = False) -> bool:
+        """Decide for those whom the statement `people` finds, and write it down; whether there was anybody."""
+        conn, asked = self.conn, self.asked | {"is_fallback": is_fallback, "is_repeat": is_repeat}
         with _set_for_now(conn, _ROOMY):
             first_entered_at, last_id = _find_people(conn, people, asked)
             if last_id is None:
-                return
+                return False
             asked |= {"first_entered_at": first_entered_at, "last_id": last_id}
             self._judge(asked)
             with _set_for_now(conn, _OWN_ROWS), _set_for_now(conn, _SORTED):
@@ -182,6 +215,7 @@ class _Plan:
                 if is_claimed:
                     contact.claim_contacts(conn, asked, self.step)
                 run(conn, "plan/insert_messages", **asked)
+        return True
 
     def _judge(self, asked: dict) -> None:
         """Who is reached, on which channel, within which hours."""

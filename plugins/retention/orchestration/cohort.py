@@ -83,7 +83,8 @@ def find_last_data_lift(engine: Engine) -> datetime | None:
         return find_last_lift(conn)
 
 
-def _refuse_bad_data(conn: Connection) -> None:
+def refuse_bad_data(conn: Connection) -> None:
+    """Raises DataHeld while the facts are not fit to decide on."""
     held = find_hold(conn)
     if held:
         raise DataHeld(held)
@@ -159,7 +160,7 @@ def enroll(
     with engine.begin() as conn:
         open_months(conn, clock())
     with engine.begin() as conn:
-        _refuse_bad_data(conn)
+        refuse_bad_data(conn)
         entered = enter_cohort(
             conn,
             version,
@@ -179,7 +180,7 @@ def enroll(
                 on_progress(line)
         if run_id:
             run(conn, "entry/remember_run", run_id=run_id, cohort_id=entered.cohort_id, now=clock())
-        _refuse_bad_data(conn)
+        refuse_bad_data(conn)
     if entered.held:
         raise CohortHeld(entered.held)
     return entered
@@ -245,12 +246,12 @@ def plan(
     """
     version = pinned_version(engine, cohort_id)
     if not _has_step(version, step_id):
-        return Planned([], _deal([]))
+        return Planned([], deal_batches([]))
     now = step_clock(engine, version, cohort_id, step_id, clock)()
     decide, policy = plan_fallback if is_fallback else plan_step, policy or read_rules()
     with engine.begin() as conn:
-        _refuse_bad_data(conn)
-        facts_at = _find_facts_at(conn, version, cohort_id, step_id)
+        refuse_bad_data(conn)
+        facts_at = find_facts_at(conn, version, cohort_id, step_id)
         decided = decide(
             conn,
             version,
@@ -263,8 +264,8 @@ def plan(
             on_warning=on_progress,
         )
         open_batches = run(conn, "plan/count_open_batches", cohort_id=cohort_id, step=step_id).all()
-        _refuse_bad_data(conn)
-    return Planned(decided, _deal(open_batches))
+        refuse_bad_data(conn)
+    return Planned(decided, deal_batches(open_batches))
 
 
 def read_rules(include: Path = ROOT / "include") -> Policy:
@@ -272,13 +273,13 @@ def read_rules(include: Path = ROOT / "include") -> Policy:
     return read_policy(read_files(include))
 
 
-def _find_facts_at(conn: Connection, version: Version, cohort_id: int, step_id: str) -> datetime:
+def find_facts_at(conn: Connection, version: Version, cohort_id: int, step_id: str) -> datetime:
     """As of when the step is decided and written: its due moment or, if data were held then, when they were let go."""
     cohort = fetch_cohort(conn, cohort_id)
     return find_fit_moment(conn, version.journey.due_at(version.journey.step(step_id), cohort.cohort_at))
 
 
-def _deal(open_batches: Sequence[tuple[int, int]]) -> list[dict]:
+def deal_batches(open_batches: Sequence[tuple[int, int]]) -> list[dict]:
     """Shards for (wave, batches of the channel that has most)."""
     shards = []
     for wave, most in open_batches or [(0, 1)]:
@@ -309,8 +310,8 @@ def deliver(
     if not _has_step(version, step_id):
         return []
     with engine.connect() as conn:
-        _refuse_bad_data(conn)
-        facts_at = _find_facts_at(conn, version, cohort_id, step_id)
+        refuse_bad_data(conn)
+        facts_at = find_facts_at(conn, version, cohort_id, step_id)
         mode = fetch_cohort(conn, cohort_id).mode
     seen = step_clock(engine, version, cohort_id, step_id, clock)
     errand = Errand(
@@ -327,7 +328,7 @@ def deliver(
     )
     with closing(choose_provider(engine, channel, mode=mode, find_account=find_account, clock=seen)) as provider:
         return deliver_step(
-            engine, errand, provider=provider, clock=seen, on_progress=on_progress, refuse=_refuse_bad_data
+            engine, errand, provider=provider, clock=seen, on_progress=on_progress, refuse=refuse_bad_data
         )
 
 

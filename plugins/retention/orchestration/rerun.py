@@ -1,0 +1,278 @@
+"""A step once more, for some of the people of past cohorts: who they are, what would happen, and doing it, once.
+
+Knows no Airflow. A dry run is the real thing taken back. What is done stands in the audit log with who, why and how many, in the
+transaction that decides it: under the same key nothing happens twice. Delivery is the cohort's own (cohort.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from retention.delivery.plan import count_people, plan_repeat, plan_step
+from retention.errors import RetentionError
+from retention.journey.load import Version
+from retention.journey.notation import did_you_mean, list_options
+from retention.journey.policy import Policy
+from retention.orchestration.cohort import (
+    Clock,
+    Progress,
+    deal_batches,
+    find_facts_at,
+    pinned_version,
+    quiet,
+    read_clock,
+    refuse_bad_data,
+    step_clock,
+)
+from retention.store.audit import note
+from retention.store.queries import run
+from retention.store.staging import analyze
+from retention.store.tables import REDECIDABLE
+
+WHO = {
+    "failed": "refused or bounced, and nothing else has reached them",
+    "never_attempted": "still to be handed over, or skipped for a reason that may have changed",
+    "unknown": "nobody knows whether it arrived; you say that it did not",
+    "everyone": "everybody who was sent this step, once more",
+}
+"""Whom a re-run is for."""
+
+FATES = {"failed": ("failed",), "unknown": ("unknown",), "everyone": ("arrived", "unknown", "failed")}
+"""Where those stand whom a re-run contacts anew (rerun/make_fates.sql)."""
+
+MOST_COHORTS = 200
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A step of the cohorts that entered on days `first` to `last` of the journey's zone, both inclusive; `who`: of WHO; `mode`:
+    live, test or None for both."""
+
+    journey: str
+    step: str
+    first: date
+    last: date
+    who: str
+    reason: str
+    mode: str | None = None
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """What a re-run does to one cohort, in people. `fates`: where they stood before; `sends`: who gets a message, `twice` of them
+    had one before, or may have had; `held_back`: reason -> who does not; `note`: why nothing is done at all."""
+
+    cohort_id: int
+    cohort_at: datetime
+    mode: str
+    fates: dict[str, int] = field(default_factory=dict)
+    sends: int = 0
+    twice: int = 0
+    held_back: dict[str, int] = field(default_factory=dict)
+    note: str | None = None
+    shards: tuple[dict, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json and XCom; instants as ISO text."""
+        return {**asdict(self), "cohort_at": self.cohort_at.isoformat(), "shards": list(self.shards)}
+
+
+def rerun(
+    engine: Engine,
+    version: Version,
+    wish: Wish,
+    *,
+    key: str,
+    actor: str,
+    policy: Policy,
+    is_dry: bool,
+    is_stopped: bool = False,
+    approved_by: str | None = None,
+    clock: Clock = read_clock,
+    on_progress: Progress = quiet,
+) -> list[Repeated]:
+    """Decide the step anew for those whom the wish names, cohort by cohort; what there is to deliver then is in `shards`.
+
+    `version`: the journey's files now, for its zone. `key`: names this re-run; again with the same key nothing is decided, and what
+    is left to deliver is told. All that forbids a message forbids it here, too: consent, caps, hours, exits, expiry, stop. Raises
+    RetentionError for a wish that can't be, DataHeld."""
+    cohorts = find_cohorts(engine, version, wish)
+    done = []
+    for number, row in enumerate(cohorts, 1):
+        done.append(
+            _rerun_cohort(engine, row, wish, key, actor, policy, is_dry, is_stopped, approved_by, clock, on_progress)
+        )
+        on_progress(f"cohort {number} of {len(cohorts)} ({done[-1].cohort_at:%Y-%m-%d %H:%M}): {say_numbers(done[-1])}")
+    return done
+
+
+def find_cohorts(engine: Engine, version: Version, wish: Wish) -> Sequence[Any]:
+    """The cohorts that a wish names: rows of cohort_id, cohort_at, mode, status. Raises RetentionError with what there is."""
+    if wish.who not in WHO:
+        near = did_you_mean(wish.who, WHO)
+        raise RetentionError(
+            f'who: "{wish.who}" is not known. {near} {list_options("There is", WHO)}'.replace("  ", " ")
+        )
+    if not wish.reason.strip():
+        raise RetentionError("reason: is missing. Say in a few words why people are to get this step again.")
+    if wish.last < wish.first:
+        raise RetentionError(f"cohorts: {wish.last} is before {wish.first}. Write the earlier day first.")
+    zone = version.journey.zone
+    begins, ends = (datetime.combine(day, time(), zone) for day in (wish.first, wish.last + timedelta(days=1)))
+    with engine.connect() as conn:
+        found = run(
+            conn, "rerun/list_cohorts", journey=wish.journey, begins_at=begins, ends_at=ends, mode=wish.mode
+        ).all()  # fmt: skip
+        if not found:
+            days = (
+                run(conn, "rerun/list_days", journey=wish.journey, zone=version.journey.timezone, most=7)
+                .scalars()
+                .all()
+            )
+    span = f"{wish.first}" if wish.first == wish.last else f"{wish.first} to {wish.last}"
+    if not found:
+        of_mode = f" in mode {wish.mode}" if wish.mode else ""
+        had = f"The last days with one: {', '.join(map(str, days))}." if days else "It has had none yet."
+        raise RetentionError(f"cohorts: {wish.journey} had no cohort{of_mode} on {span}. {had}")
+    if len(found) > MOST_COHORTS:
+        raise RetentionError(
+            f"cohorts: {len(found)} on {span} are too many for one re-run. Take {MOST_COHORTS} at most."
+        )
+    return found
+
+
+def _rerun_cohort(
+    engine: Engine,
+    row: Any,
+    wish: Wish,
+    key: str,
+    actor: str,
+    policy: Policy,
+    is_dry: bool,
+    is_stopped: bool,
+    approved_by: str | None,
+    clock: Clock,
+    on_progress: Progress,
+) -> Repeated:
+    version = pinned_version(engine, row.cohort_id)
+    journey = version.journey
+    about = {"cohort_id": row.cohort_id, "cohort_at": row.cohort_at.astimezone(journey.zone), "mode": row.mode}
+    steps = [step.id for step in journey.steps]
+    if wish.step not in steps:
+        near = did_you_mean(wish.step, steps)
+        said = f'there is no step "{wish.step}" in this cohort. {near} {list_options("Steps", steps)}'
+        return Repeated(**about, note=said.replace("  ", " "))
+    now = step_clock(engine, version, row.cohort_id, wish.step, clock)()
+    due_at = journey.due_at(journey.step(wish.step), row.cohort_at)
+    if now < due_at:
+        return Repeated(**about, note=f"the step is not due before {due_at:%Y-%m-%d %H:%M}: nothing to repeat yet")
+    with engine.connect() as conn, conn.begin() as transaction:
+        refuse_bad_data(conn)
+        conn.execute(text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"retention.rerun|{row.cohort_id}"})
+        before = run(conn, "rerun/find_done", cohort_id=row.cohort_id, step=wish.step, key=key).first()
+        if before:
+            shards = _list_shards(conn, row.cohort_id, wish.step)
+            told = {name: before.detail[name] for name in ("fates", "sends", "twice", "held_back")}
+            return Repeated(**about, **told, note="was done by this re-run already", shards=shards)
+        done = _decide(conn, version, row, wish, policy, now, is_dry, is_stopped, on_progress)
+        found = Repeated(**about, **done, shards=_list_shards(conn, row.cohort_id, wish.step))
+        if is_dry:
+            transaction.rollback()
+            return found
+        detail = {"key": key, "step": wish.step, "who": wish.who, "reason": wish.reason.strip(), **done}
+        if approved_by:
+            detail["approved_by"] = approved_by
+        note(conn, clock(), actor, "rerun", wish.journey, detail, row.cohort_id)
+        refuse_bad_data(conn)
+    return found
+
+
+def _decide(
+    conn: Connection,
+    version: Version,
+    row: Any,
+    wish: Wish,
+    policy: Policy,
+    now: datetime,
+    is_dry: bool,
+    is_stopped: bool,
+    on_progress: Progress,
+) -> dict[str, Any]:
+    """Decide in the caller's transaction: fates, sends, twice and held_back of Repeated."""
+    which = {"cohort_id": row.cohort_id, "step": wish.step}
+    run(conn, "rerun/make_fates", **which, redecidable=list(REDECIDABLE))
+    analyze(conn, "planned_fates")
+    fates = dict(map(tuple, run(conn, "rerun/count_fates")))
+    how = {
+        "policy": policy,
+        "now": now,
+        "facts_at": find_facts_at(conn, version, row.cohort_id, wish.step),
+        "is_stopped_by_file": is_stopped,
+        "is_dry": is_dry,
+        "on_warning": on_progress,
+    }
+    if wish.who == "never_attempted":
+        plan_step(conn, version, row.cohort_id, wish.step, **how)
+        is_planned = conn.scalar(text("select to_regclass('pg_temp.planned_decisions') is not null"))
+        people = count_people(conn) if is_planned else []
+    else:
+        if wish.who == "unknown":
+            run(conn, "rerun/settle_by_hand", **which, now=now)
+            run(conn, "deliver/close_batches", now=now)
+        is_another = wish.who == "everyone"
+        people = plan_repeat(
+            conn, version, row.cohort_id, wish.step, fates=FATES[wish.who], is_another=is_another, **how
+        )
+    waiting = fates.get("waiting", 0) if wish.who == "never_attempted" else 0
+    held_back: dict[str, int] = {}
+    for it in people:
+        if it.reason:
+            held_back[it.reason] = held_back.get(it.reason, 0) + it.people
+    return {
+        "fates": fates,
+        "sends": waiting + sum(it.people for it in people if not it.reason),
+        "twice": sum(it.people for it in people if not it.reason and it.is_twice),
+        "held_back": held_back,
+    }
+
+
+def _list_shards(conn: Connection, cohort_id: int, step_id: str) -> tuple[dict, ...]:
+    open_batches = run(conn, "plan/count_open_batches", cohort_id=cohort_id, step=step_id).all()
+    return tuple(deal_batches(open_batches))
+
+
+def sum_up(done: Sequence[Repeated]) -> dict[str, int]:
+    """Over all cohorts: `sends`, `twice`, `held_back` in people."""
+    return {
+        "sends": sum(it.sends for it in done),
+        "twice": sum(it.twice for it in done),
+        "held_back": sum(sum(it.held_back.values()) for it in done),
+    }
+
+
+def say_numbers(it: Repeated) -> str:
+    """One line for whoever watches."""
+    if it.note and not it.sends:
+        return it.note
+    parts = [f"{it.sends:,} would get a message" if it.sends != 1 else "1 would get a message"]
+    if it.twice:
+        parts.append(f"{it.twice:,} of them had one before, or may have had")
+    parts += [f"{count:,} not: {reason}" for reason, count in sorted(it.held_back.items())]
+    return "; ".join(parts) + (f" ({it.note})" if it.note else "")
+
+
+def parse_days(given: str) -> tuple[date, date]:
+    """The days that a text names: "2026-12-01", or "2026-12-01..2026-12-07". Raises RetentionError."""
+    begins, dots, ends = given.partition("..")
+    try:
+        first = date.fromisoformat(begins.strip())
+        return first, date.fromisoformat(ends.strip()) if dots else first
+    except ValueError:
+        raise RetentionError(
+            f'cohorts: "{given}" is no day and no span of days. Write 2026-12-01, or 2026-12-01..2026-12-07.'
+        ) from None
