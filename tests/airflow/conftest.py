@@ -139,7 +139,7 @@ class House:
 
     # runs
 
-    def start(self, journey: str, run_id: str, logical_date: datetime | None = None, **conf) -> None:
+    def start(self, journey: str, run_id: str, /, logical_date: datetime | None = None, **conf) -> None:
         """Make a run, as the trigger form or the scheduler does."""
         from airflow._shared.timezones import timezone
         from airflow.utils.types import DagRunTriggeredByType, DagRunType

@@ -76,7 +76,7 @@ def test_two_files_break_the_third_delivers_and_cohorts_of_all_three_finish(hous
     assert set(house.import_errors) == {"journeys_check.py"}
     assert 'unknown key "chanels". Did you mean "channels"?' in text
     assert re.search(r"include/journeys/second\.yaml:\d+:", text)
-    assert set(house.dags) == {JOURNEY, "second", "third", "reconcile", "maintenance", "scoring"}
+    assert set(house.dags) == {JOURNEY, "second", "third", "reconcile", "maintenance", "rerun_step", "scoring"}
     for name in (JOURNEY, "second", "third"):
         assert all_green(finish(house, clock, name)), name
         assert sent(people, name) == {"greeting": 6, "last_day": 6}
@@ -108,7 +108,7 @@ def test_nobody_new_enters_on_a_broken_file_until_it_is_mended(house, people, cl
 def test_a_file_that_was_never_good_has_no_dag_only_its_error(house, people):
     house.write("fresh", "journey: fresh\n")
     house.parse()
-    assert set(house.dags) == {JOURNEY, "reconcile", "maintenance", "scoring"}
+    assert set(house.dags) == {JOURNEY, "reconcile", "maintenance", "rerun_step", "scoring"}
     assert "include/journeys/fresh.yaml" in house.import_errors["journeys_check.py"]
 
 
@@ -138,7 +138,7 @@ def test_without_a_database_the_dags_come_from_the_files(house, monkeypatch):
     monkeypatch.setenv("RETENTION_DATABASE_URL", "postgresql://postgres@/nowhere?host=/nonexistent")
     house.write("broken", "journey: broken\n")
     house.parse()
-    assert set(house.dags) == {JOURNEY, "reconcile", "maintenance", "scoring"}
+    assert set(house.dags) == {JOURNEY, "reconcile", "maintenance", "rerun_step", "scoring"}
     assert set(house.import_errors) == {"journeys_check.py"}
 
 

@@ -9,7 +9,7 @@ from retention.bench.world import NO_RULES
 from retention.errors import DataHeld, RetentionError
 from retention.insight.status import stop_sending
 from retention.orchestration import cohort
-from retention.orchestration.rerun import Wish, parse_days, rerun, sum_up
+from retention.orchestration.rerun import Wish, count_fates, parse_days, rerun, sum_up, write_numbers
 from tests.delivery.test_plan import AT, GREETING, deliver, plan
 from tests.world import DAY, shipped
 
@@ -248,6 +248,7 @@ def test_who_why_and_how_many_are_on_record(world, sent):
     assert detail == {
         "key": "run 1", "step": "greeting", "who": "everyone", "reason": "the printer was on fire", "approved_by": "bob",
         "fates": {"arrived": 4}, "sends": 4, "twice": 4, "held_back": {},
+        "planned_at": LATER.isoformat(),
     }  # fmt: skip
 
 
@@ -264,3 +265,16 @@ def test_days_are_read():
     assert parse_days("2026-12-01..2026-12-07") == (date(2026, 12, 1), date(2026, 12, 7))
     with pytest.raises(RetentionError, match='"yesterday" is no day and no span of days'):
         parse_days("yesterday")
+
+
+def test_what_became_of_it(world, sent):
+    sent()
+    world.suppress("email", "c0@example.com", GREETING + HOUR)
+    done = again(world, "everyone", is_dry=True)
+    wish = Wish("birthday_care", "greeting", TODAY, TODAY, "everyone", "a typo")
+    words = write_numbers(wish, done)
+    assert "**4** people would get a message, **4** of them for the second time" in words
+    assert "| 2026-12-01 06:00 | test | 4 | 4 |" in words
+    again(world, "everyone")
+    assert count_fates(world.engine, "run 1") == {"accepted": 3, "withheld: suppressed": 1}
+    assert count_fates(world.engine, "another") == {}

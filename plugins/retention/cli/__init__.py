@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from retention.cli import audiences, coupons, delivery, explain, facts, journeys, machine, preview, privacy, replay, scores, serve  # noqa: F401 - they add their commands
+from retention.cli import audiences, coupons, delivery, explain, facts, journeys, machine, preview, privacy, replay, rerun, scores, serve  # noqa: F401 - they add their commands
 from retention.cli.shared import app
 from retention.errors import RetentionError
 

@@ -32,7 +32,7 @@ RESERVED_STEP_IDS = ("enroll", "settle")
 RESERVED_ARMS = ("holdout", "main")
 """Arms that are there without being written."""
 
-OWN_DAGS = ("reconcile", "crm_sync", "maintenance", "scoring", "watch")
+OWN_DAGS = ("reconcile", "crm_sync", "maintenance", "rerun_step", "scoring", "watch")
 """DAGs of ours. A journey is a DAG of its id, and Airflow would show one of the two, now this, now that."""
 
 

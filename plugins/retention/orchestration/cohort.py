@@ -343,6 +343,12 @@ def _list_choices(version: Version, step_id: str, channel: str, policy: Policy) 
     return (*policy.consents_needed(purpose, channel, None), *topic)
 
 
+def list_channels(engine: Engine, cohort_id: int, step_id: str) -> tuple[str, ...]:
+    """The channels that a step of this cohort may go out on, in their order."""
+    version = pinned_version(engine, cohort_id)
+    return version.journey.step(step_id).send.order if _has_step(version, step_id) else ()
+
+
 def find_pause(engine: Engine, account: str) -> float:
     """For how many seconds a provider is not to be asked; 0 when it may be."""
     with engine.connect() as conn:

@@ -47,6 +47,9 @@ FATES = {"failed": ("failed",), "unknown": ("unknown",), "everyone": ("arrived",
 
 MOST_COHORTS = 200
 
+SHOWN = 30
+"""Cohorts that are listed one by one."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -184,7 +187,7 @@ def _rerun_cohort(
         if is_dry:
             transaction.rollback()
             return found
-        detail = {"key": key, "step": wish.step, "who": wish.who, "reason": wish.reason.strip(), **done}
+        detail = {"key": key, **_describe(wish), **done, "planned_at": now.isoformat()}
         if approved_by:
             detail["approved_by"] = approved_by
         note(conn, clock(), actor, "rerun", wish.journey, detail, row.cohort_id)
@@ -246,6 +249,14 @@ def _list_shards(conn: Connection, cohort_id: int, step_id: str) -> tuple[dict, 
     return tuple(deal_batches(open_batches))
 
 
+def _describe(wish: Wish) -> dict[str, str]:
+    return {"step": wish.step, "who": wish.who, "reason": wish.reason.strip()}
+
+
+def _numbers(it: Repeated) -> dict[str, Any]:
+    return {"fates": it.fates, "sends": it.sends, "twice": it.twice, "held_back": it.held_back}
+
+
 def sum_up(done: Sequence[Repeated]) -> dict[str, int]:
     """Over all cohorts: `sends`, `twice`, `held_back` in people."""
     return {
@@ -276,3 +287,47 @@ def parse_days(given: str) -> tuple[date, date]:
         raise RetentionError(
             f'cohorts: "{given}" is no day and no span of days. Write 2026-12-01, or 2026-12-01..2026-12-07.'
         ) from None
+
+
+def write_numbers(wish: Wish, found: Sequence[Repeated]) -> str:
+    """The numbers of a re-run as Markdown, for whoever is to approve it."""
+    sums = sum_up(found)
+    lines = [
+        f"**{wish.journey} / {wish.step}**, {len(found)} {'cohort' if len(found) == 1 else 'cohorts'}, for: {wish.who.replace('_', ' ')}",
+        "",
+        f"Why: {wish.reason.strip()}",
+        "",
+        f"**{sums['sends']:,}** people would get a message, **{sums['twice']:,}** of them for the second time (or may). "
+        f"{sums['held_back']:,} would not get one.",
+        "",
+        "| cohort | mode | would get it | had it before | would not, and why |",
+        "| --- | --- | ---: | ---: | --- |",
+    ]
+    for it in found[:SHOWN]:
+        why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(it.held_back.items())) or it.note or ""
+        lines.append(f"| {it.cohort_at:%Y-%m-%d %H:%M} | {it.mode} | {it.sends:,} | {it.twice:,} | {why} |")
+    if len(found) > SHOWN:
+        lines += ["", f"... and {len(found) - SHOWN} more"]
+    return "\n".join(lines)
+
+
+def remember_look(
+    engine: Engine, wish: Wish, found: Sequence[Repeated], *, key: str, actor: str, clock: Clock = read_clock
+) -> None:
+    """Keep what a dry run counted, for the run's page."""
+    with engine.begin() as conn:
+        for it in found:
+            detail = {"key": key, **_describe(wish), **_numbers(it), "note": it.note}
+            note(conn, clock(), actor, "rerun_counted", wish.journey, detail, it.cohort_id)
+
+
+def note_refusal(engine: Engine, journey: str, *, key: str, actor: str, at: datetime) -> None:
+    """Keep that somebody rejected a re-run."""
+    with engine.begin() as conn:
+        note(conn, at, actor, "rerun_rejected", journey, {"key": key})
+
+
+def count_fates(engine: Engine, key: str) -> dict[str, int]:
+    """What became of the messages that the re-run `key` decided: fate -> messages."""
+    with engine.connect() as conn:
+        return dict(map(tuple, run(conn, "rerun/count_made", key=key)))
