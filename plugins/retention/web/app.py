@@ -25,9 +25,13 @@ from retention.orchestration.cohort import Clock, read_clock
 from retention.store.database import ROOT, connect, is_at_hand
 from retention.web import segment_words, views
 from retention.web.page import MAIL_POLICY, make_page
+from retention.web.reruns import view_rerun
 from retention.web.segments import view_segments
 
 log = logging.getLogger(__name__)
+
+RERUNS = "rerun_step"
+"""The DAG whose runs carry no cohort of their own, but some of a journey's once more."""
 
 Number = Annotated[int, InPath(ge=0, lt=2**63)]
 Cursor = Annotated[int | None, Query(ge=0, lt=2**63)]
@@ -86,6 +90,9 @@ def build_app(
 
     @app.get("/journeys/{dag_id}/runs/{run_id}", dependencies=of_journey)
     def run(request: Request, dag_id: str, run_id: str) -> HTMLResponse:
+        if dag_id == RERUNS:
+            view = view_rerun(engine(), run_id)
+            return make_page(request, "rerun", **view) if view else _say_not_counted(request, run_id)
         cohort_id = views.find_cohort_of_run(engine(), dag_id, run_id)
         if cohort_id is None:
             return _say_no_run(request, dag_id, run_id)
@@ -119,6 +126,13 @@ def _say_no_run(request: Request, journey: str, run_id: str) -> HTMLResponse:
         "If enroll failed, its log says why: mend that, then clear enroll.",
         "If this DAG is no journey, it has no numbers here.",
         journey=journey,
+    )  # fmt: skip
+
+
+def _say_not_counted(request: Request, run_id: str) -> HTMLResponse:
+    return _say(
+        request, 404, "No numbers for this run yet",
+        f"The run {run_id} has not counted yet. If its task numbers failed, its log says why.",
     )  # fmt: skip
 
 
