@@ -1,5 +1,5 @@
 -- Where everybody of a cohort stands at a step, in the temporary table planned_fates, with their last attempt: waiting (a message
--- is still to be handed over), arrived (accepted, and no word of the contrary), unknown (the answer was lost, or given up), failed
+-- is still to be handed over), arrived (accepted, or reported of by its provider, and no word of the contrary), unknown (the answer was lost, or given up), failed
 -- (refused, or bounced), withheld (the last check held it back), again (a skip that may be decided again), skipped. Of several
 -- messages the first of these counts. Refused for `by_hand` is what somebody settled as not arrived.
 create temporary table planned_fates on commit drop as
@@ -10,7 +10,7 @@ with messages_here as (
 ),
 heard as (
     select h.message_id,
-           bool_or(o.kind = 'accepted') as is_accepted,
+           bool_or(o.kind = 'accepted' or o.kind = any(cast(:reported as text[]))) as is_accepted,
            bool_or(o.kind in ('bounced', 'dropped', 'undelivered', 'failed')) as is_lost,
            bool_or(o.kind = 'refused' and o.reason is distinct from 'unaccounted') as is_refused,
            bool_or(o.kind = 'refused' and o.reason = 'unaccounted') as is_given_up,

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from retention.delivery.plan import count_people, plan_repeat, plan_step
+from retention.delivery.reconcile import REPORTED
 from retention.errors import RetentionError
 from retention.journey.load import Version
 from retention.journey.notation import did_you_mean, list_options
@@ -208,7 +209,7 @@ def _decide(
 ) -> dict[str, Any]:
     """Decide in the caller's transaction: fates, sends, twice and held_back of Repeated."""
     which = {"cohort_id": row.cohort_id, "step": wish.step}
-    run(conn, "rerun/make_fates", **which, redecidable=list(REDECIDABLE))
+    run(conn, "rerun/make_fates", **which, redecidable=list(REDECIDABLE), reported=list(REPORTED))
     analyze(conn, "planned_fates")
     fates = dict(map(tuple, run(conn, "rerun/count_fates")))
     how = {
@@ -225,7 +226,7 @@ def _decide(
         people = count_people(conn) if is_planned else []
     else:
         if wish.who == "unknown":
-            run(conn, "rerun/settle_by_hand", **which, now=now)
+            run(conn, "rerun/settle_by_hand", **which, reported=list(REPORTED), now=now)
             run(conn, "deliver/close_batches", now=now)
         is_another = wish.who == "everyone"
         people = plan_repeat(

@@ -1,0 +1,43 @@
+"""A step once more, where it could go wrong: late events, numbers that grew, contacts that are counted."""
+
+from sqlalchemy import text
+
+from retention.orchestration import cohort
+from tests.orchestration.test_rerun import GREETING, HOUR, LATER, again, arrived, hear, sent  # noqa: F401 - a fixture
+
+
+def test_what_the_provider_reports_has_arrived_whatever_was_lost(world, sent):  # noqa: F811
+    sent(3)
+    hear(world, "c0", "unknown")
+    hear(world, "c1", "unknown")
+    hear(world, "c2", "refused", "unaccounted")
+    for who in ("c1", "c2"):
+        world.add(
+            "outcomes",
+            message_id=world.rows(
+                "select message_id from messages join enrollments using (enrollment_id) where customer_id = :who", who=who
+            )[0][0],
+            kind="delivered", occurred_at=GREETING + HOUR, recorded_at=GREETING + HOUR, event_key=7,
+        )  # fmt: skip
+    [done] = again(world, "unknown")
+    assert done.fates == {"unknown": 1, "arrived": 2} and done.sends == 1
+    by_hand = "select count(*)::int from outcomes where reason = 'by_hand'"
+    assert world.rows(by_hand) == [(1,)], "nobody says against the provider that it did not arrive"
+
+
+def test_a_repeat_that_is_withheld_leaves_the_first_contact_counted(world, sent):  # noqa: F811
+    sent(2)
+    rules = cohort.read_rules()
+    with world.engine.begin() as conn:
+        conn.execute(text("delete from contact_slots"))
+        conn.execute(
+            text(
+                "insert into contact_slots (customer_id, mode, day, nth, journey, channel, enrollment_id, step)"
+                " select customer_id, mode, date '2026-12-01', 1, journey, 'email', enrollment_id, 'greeting' from enrollments"
+            )
+        )
+    world.suppress("email", "c0@example.com", GREETING + HOUR)
+    again(world, "everyone", policy=rules, at=LATER + 24 * HOUR)
+    assert arrived(world) == {"c0": 1, "c1": 2}
+    slots = "select customer_id, count(*)::int from contact_slots group by 1 order by 1"
+    assert world.rows(slots) == [("c0", 1), ("c1", 2)]
