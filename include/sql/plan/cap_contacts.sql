@@ -9,8 +9,8 @@ from (
     join planned_hours h on (h.channel, h.zone, h.country) = (d.channel, d.zone, d.country)
     join planned_contacts p on p.customer_id = d.customer_id and p.day > h.day - :days and p.day < h.day + :days
     where d.reason is null
-      -- What is sent again because it did not arrive is still the same contact.
-      and (:is_another or not (p.enrollment_id = d.enrollment_id and p.step = :step))
+      -- What is sent again, because it bounced or somebody wants it so, is still the same contact.
+      and not (p.enrollment_id = d.enrollment_id and p.step = :step)
       and (cast(:journey as text) is null or p.journey = :journey)
       and (cast(:channel as text) is null or p.channel = :channel and d.channel = :channel)
     group by d.enrollment_id, d.channel

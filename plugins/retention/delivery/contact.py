@@ -122,7 +122,7 @@ def cap_contacts(conn: Connection, asked: dict, policy: Policy, step: Step) -> b
         for cap in caps.values():
             whose = cap.scope.partition("/")[0]
             run(
-                conn, "plan/cap_contacts", step=asked["step"], is_another=asked["is_another"],
+                conn, "plan/cap_contacts", step=asked["step"],
                 days=CAP_DAYS[cap.period], most=cap.most,
                 journey=journey if whose.startswith("journey") else None,
                 channel=whose if whose != "all" and not whose.startswith("journey") else None,

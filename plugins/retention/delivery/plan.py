@@ -109,7 +109,6 @@ def plan_repeat(
     step_id: str,
     *,
     fates: Sequence[str],
-    is_another: bool,
     policy: Policy,
     now: datetime,
     facts_at: datetime | None = None,
@@ -120,12 +119,12 @@ def plan_repeat(
     """Decide the step anew for those of planned_fates who stand at one of `fates`, like plan_step: what comes of it is marked as a
     repeat and speaks of the same coupon. Who gets nothing now keeps what was decided before.
 
-    Rows of reason (None: a message), is_twice (an earlier one has arrived, or may have), people. `is_another`: it is a contact more
-    for the caps, not the same one again."""
+    Rows of reason (None: a message), is_twice (an earlier one has arrived, or may have), people. For the caps it is the same
+    contact again: whoever asks for a second one knows that it is one."""
     plan = _Plan(
         conn, version, cohort_id, step_id, policy, now, facts_at, is_stopped_by_file, on_warning, is_dry=is_dry
     )
-    plan.asked |= {"fates": list(fates), "is_another": is_another}
+    plan.asked |= {"fates": list(fates)}
     return count_people(conn) if plan.decide("rerun/find_people", is_repeat=True) else []
 
 
@@ -184,7 +183,6 @@ class _Plan:
             "default_locale": journey.default_locale,
             "batch_sizes": json.dumps(BATCH_SIZES),
             "has_coupons": any(each.coupons for each in journey.steps),
-            "is_another": False,
             **exits.describe_exits(journey, purpose),
         }
         self.offers = coupons.describe_offers(journey, step, due_at)

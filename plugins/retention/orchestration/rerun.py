@@ -97,19 +97,24 @@ def rerun(
     is_dry: bool,
     is_stopped: bool = False,
     approved_by: str | None = None,
+    most_twice: int | None = None,
     clock: Clock = read_clock,
     on_progress: Progress = quiet,
 ) -> list[Repeated]:
     """Decide the step anew for those whom the wish names, cohort by cohort; what there is to deliver then is in `shards`.
 
     `version`: the journey's files now, for its zone. `key`: names this re-run; again with the same key nothing is decided, and what
-    is left to deliver is told. All that forbids a message forbids it here, too: consent, caps, hours, exits, expiry, stop. Raises
-    RetentionError for a wish that can't be, DataHeld."""
+    is left to deliver is told. `most_twice`: how many, of all cohorts, may be contacted a second time, as somebody was shown; None asks
+    nothing. All that forbids a message forbids it here, too: consent, caps, hours, exits, expiry, stop. Raises
+    RetentionError for a wish that can't be, or for more than that; DataHeld."""
     cohorts = find_cohorts(engine, version, wish)
-    done = []
+    done: list[Repeated] = []
     for number, row in enumerate(cohorts, 1):
+        room = None if most_twice is None else most_twice - sum(it.twice for it in done)
         done.append(
-            _rerun_cohort(engine, row, wish, key, actor, policy, is_dry, is_stopped, approved_by, clock, on_progress)
+            _rerun_cohort(
+                engine, row, wish, key, actor, policy, is_dry, is_stopped, approved_by, room, clock, on_progress
+            )
         )
         on_progress(f"cohort {number} of {len(cohorts)} ({done[-1].cohort_at:%Y-%m-%d %H:%M}): {say_numbers(done[-1])}")
     return done
@@ -160,6 +165,7 @@ def _rerun_cohort(
     is_dry: bool,
     is_stopped: bool,
     approved_by: str | None,
+    room: int | None,
     clock: Clock,
     on_progress: Progress,
 ) -> Repeated:
@@ -188,6 +194,12 @@ def _rerun_cohort(
         if is_dry:
             transaction.rollback()
             return found
+        if room is not None and found.twice > room:
+            raise RetentionError(
+                f"cohort of {found.cohort_at:%Y-%m-%d %H:%M}: {found.twice - room:,} more than were shown would get "
+                "the step a second time; it has reached them since. Nothing of this cohort was changed. Look at the numbers "
+                "again: clear `numbers`, or repeat the command."
+            )
         detail = {"key": key, **_describe(wish), **done, "planned_at": now.isoformat()}
         if approved_by:
             detail["approved_by"] = approved_by
@@ -228,9 +240,8 @@ def _decide(
         if wish.who == "unknown":
             run(conn, "rerun/settle_by_hand", **which, reported=list(REPORTED), now=now)
             run(conn, "deliver/close_batches", now=now)
-        is_another = wish.who == "everyone"
         people = plan_repeat(
-            conn, version, row.cohort_id, wish.step, fates=FATES[wish.who], is_another=is_another, **how
+            conn, version, row.cohort_id, wish.step, fates=FATES[wish.who], **how
         )
     waiting = fates.get("waiting", 0) if wish.who == "never_attempted" else 0
     held_back: dict[str, int] = {}

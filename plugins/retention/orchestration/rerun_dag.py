@@ -62,34 +62,34 @@ def _make_params(versions: dict[str, Version]) -> dict[str, Param]:
     steps = sorted({step.id for version in versions.values() for step in version.journey.steps})
     return {
         "journey": Param(
-            type="string", title="Journey", enum=sorted(versions), values_display=titles, section="What"
+            type="string", title="Journey", enum=sorted(versions), values_display=titles
         ),
         "step": Param(
-            type="string", title="Step", examples=steps, minLength=1, section="What",
+            type="string", title="Step", examples=steps, minLength=1,
             description="Its id, as the task group is called.",
         ),
         "first_day": Param(
-            type="string", format="date", title="Cohorts from", section="What",
+            type="string", format="date", title="Cohorts from",
             description="The day on which the cohort entered, in the journey's time zone.",
         ),
         "last_day": Param(
-            None, type=["null", "string"], format="date", title="Cohorts to", section="What",
+            None, type=["null", "string"], format="date", title="Cohorts to",
             description="The last such day. Empty: that one day alone.",
         ),
         "mode": Param(
-            None, type=["null", "string"], enum=[None, "live", "test"], title="Mode", section="What",
+            None, type=["null", "string"], enum=[None, "live", "test"], title="Mode",
             values_display={"null": "live and test", "live": "live", "test": "test"},
         ),
         "who": Param(
-            "failed", type="string", enum=list(WHO), title="Who", section="Who and why",
+            "failed", type="string", enum=list(WHO), title="Who",
             values_display={name: f"{name.replace('_', ' ')}: {meaning}" for name, meaning in WHO.items()},
         ),
         "reason": Param(
-            type="string", title="Why", minLength=3, section="Who and why",
+            type="string", title="Why", minLength=3,
             description="For the audit log, in a few words. No names and addresses.",
         ),
         "dry_run": Param(
-            True, type="boolean", title="Dry run", section="Who and why",
+            True, type="boolean", title="Dry run",
             description="On: only counts who would get what. Look at the numbers first, then trigger it again with this off.",
         ),
     }  # fmt: skip
@@ -166,6 +166,7 @@ def _rerun(context: Any, include: str, *, is_dry: bool) -> list[Repeated]:
         actor=name_actor(context["dag_run"]),
         policy=cohort.read_rules(Path(include)),
         is_dry=is_dry,
+        most_twice=None if is_dry else context["ti"].xcom_pull(task_ids="numbers")["twice"],
         is_stopped=version.journey.status == "stopped",
         approved_by=context["ti"].xcom_pull(task_ids="approval", key="answered_by"),
         on_progress=log.info,
