@@ -1,7 +1,9 @@
 """A step once more, where it could go wrong: late events, numbers that grew, contacts that are counted."""
 
+import pytest
 from sqlalchemy import text
 
+from retention.errors import RetentionError
 from retention.orchestration import cohort
 from tests.orchestration.test_rerun import GREETING, HOUR, LATER, again, arrived, hear, sent  # noqa: F401 - a fixture
 
@@ -41,3 +43,12 @@ def test_a_repeat_that_is_withheld_leaves_the_first_contact_counted(world, sent)
     assert arrived(world) == {"c0": 1, "c1": 2}
     slots = "select customer_id, count(*)::int from contact_slots group by 1 order by 1"
     assert world.rows(slots) == [("c0", 1), ("c1", 2)]
+
+
+def test_nobody_is_contacted_twice_who_was_not_in_the_numbers(world, sent):  # noqa: F811
+    sent(3)
+    with pytest.raises(RetentionError, match="1 more than were shown would get the step a second time"):
+        again(world, "everyone", most_twice=2)
+    assert set(arrived(world).values()) == {1} and world.count("audit_log", action="rerun") == 0
+    [done] = again(world, "everyone", most_twice=3)
+    assert done.twice == 3 and set(arrived(world).values()) == {2}

@@ -62,7 +62,7 @@ def rerun(
             )
         typer.confirm(f"{sums['twice']:,} people would get it for the second time. Go on?", abort=True)
     approved_by = name_actor() if sums["twice"] else None
-    done = take(engine, version, wish, **how, is_dry=False, approved_by=approved_by)
+    done = take(engine, version, wish, **how, is_dry=False, approved_by=approved_by, most_twice=sums["twice"])
     waiting = []
     for number, it in enumerate(done, 1):
         for channel in cohort.list_channels(engine, it.cohort_id, step):
