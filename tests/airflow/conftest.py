@@ -139,7 +139,9 @@ class House:
 
     # runs
 
-    def start(self, journey: str, run_id: str, /, logical_date: datetime | None = None, **conf) -> None:
+    def start(
+        self, journey: str, run_id: str, /, logical_date: datetime | None = None, run_type: str = "manual", **conf
+    ) -> None:
         """Make a run, as the trigger form or the scheduler does."""
         from airflow._shared.timezones import timezone
         from airflow.utils.types import DagRunTriggeredByType, DagRunType
@@ -151,7 +153,7 @@ class House:
                 data_interval=None,
                 run_after=timezone.coerce_datetime(logical_date) or timezone.utcnow(),
                 conf=conf,
-                run_type=DagRunType.MANUAL,
+                run_type=DagRunType(run_type),
                 state="running",
                 triggered_by=DagRunTriggeredByType.TEST,
                 start_date=timezone.utcnow(),

@@ -52,10 +52,13 @@ def find_cohort(conn: Connection, journey: str, cohort_at: datetime, mode: str) 
     ).first()
 
 
-def choose_mode(conn: Connection, version: Version, cohort_at: datetime, asked: str | None) -> str:
+def choose_mode(
+    conn: Connection, version: Version, cohort_at: datetime, asked: str | None, *, is_past: bool = False
+) -> str:
     """The mode of a cohort: the one asked for; else that of the cohort that is there; else what the journey says.
 
     A journey that goes live does so at its next cohort: a moment that was entered as a test stays a test.
+    `is_past`: it is entered for a day gone by, so what the journey says is not enough to be live.
     """
     if asked == "live" and not version.journey.live:
         asked = "test"
@@ -64,7 +67,7 @@ def choose_mode(conn: Connection, version: Version, cohort_at: datetime, asked: 
     for mode in ("live", "test"):
         if find_cohort(conn, version.journey.journey, cohort_at, mode):
             return mode
-    return "live" if version.journey.live else "test"
+    return "live" if version.journey.live and not is_past else "test"
 
 
 def enter_cohort(
@@ -73,6 +76,7 @@ def enter_cohort(
     cohort_at: datetime,
     *,
     mode: str | None,
+    is_past: bool = False,
     now: datetime,
     known_at: datetime | None = None,
     is_on_time: bool = False,
@@ -88,7 +92,7 @@ def enter_cohort(
     A cohort far above its usual size that nobody approved is noted and comes back `held`. Raises AudienceError.
     """
     journey = version.journey
-    mode = choose_mode(conn, version, cohort_at, mode)
+    mode = choose_mode(conn, version, cohort_at, mode, is_past=is_past)
     conn.execute(
         text("select pg_advisory_xact_lock(hashtext(:key))"), {"key": f"retention.entry|{mode}|{journey.journey}"}
     )

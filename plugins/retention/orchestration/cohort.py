@@ -21,9 +21,9 @@ from retention.audience.entry import Entered, enter_cohort
 from retention.audience.scores.freshness import Freshness, find_scores, judge_freshness, judge_standings
 from retention.delivery import pacing
 from retention.delivery.accounts import read_account
+from retention.delivery.batch_worker import Errand
 from retention.delivery.channels import Provider
 from retention.delivery.choose import FindAccount, choose_provider
-from retention.delivery.batch_worker import Errand
 from retention.delivery.deliver import Handled, deliver_step
 from retention.delivery.plan import Decided, fetch_cohort, plan_fallback, plan_step
 from retention.delivery.reconcile import SETTLES_AFTER, Reconciled, reconcile
@@ -131,7 +131,9 @@ def _note_scores(
             else "Later ones stand, so that none can be worked out for this cohort any more: leave it, or allow older "
             "ones (`oldest` under `scoring` in include/scores.yaml), then clear the task `enroll` of this run."
         )
-        raise ScoresOld(f"{version.journey.journey}: {found}, and more than {write_duration(rules.oldest)} is too old. {remedy}")
+        raise ScoresOld(
+            f"{version.journey.journey}: {found}, and more than {write_duration(rules.oldest)} is too old. {remedy}"
+        )
     detail = {"scores": list(found.scores), "as_of": found.as_of.isoformat(), "due_at": found.due_at.isoformat()}
     note(conn, now, actor, "old_scores", version.journey.journey, detail, entered.cohort_id)
     return f"{found}; this cohort goes by what there is"
@@ -143,6 +145,7 @@ def enroll(
     cohort_at: datetime,
     *,
     mode: str | None = None,
+    is_past: bool = False,
     is_on_time: bool = False,
     is_size_approved: bool = False,
     actor: str = "engine",
@@ -153,7 +156,8 @@ def enroll(
 ) -> Entered:
     """Take in the cohort of this moment, or join the one that is there; `run_id` is the Airflow run that carries it.
 
-    `scoring`: how old scores may be that the audience reads; None reads the project's. Older than due, but young enough:
+    `is_past`: a day gone by is asked for, whose cohort is a test unless `mode` says live. `scoring`: how old scores may be
+    that the audience reads; None reads the project's. Older than due, but young enough:
     that is noted at the cohort. Raises ScoresOld when they are not, CohortHeld when its size waits for an approval (the
     cohort is on record as held), DataHeld, AudienceError.
     """
@@ -166,6 +170,7 @@ def enroll(
             version,
             cohort_at,
             mode=mode,
+            is_past=is_past,
             now=clock(),
             known_at=find_fit_moment(conn, cohort_at),
             is_on_time=is_on_time,

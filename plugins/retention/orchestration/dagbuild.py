@@ -31,6 +31,7 @@ from retention.orchestration.operators import (
     SettleOperator,
     WaitOperator,
 )
+from retention.orchestration.past_days import LIVE
 from retention.orchestration.timetable import JourneyTimetable
 
 log = logging.getLogger(__name__)
@@ -57,16 +58,17 @@ PARAMS = {
     "mode": Param(
         None,
         type=["null", "string"],
-        enum=[None, "test"],
-        values_display={"null": "as the journey says", "test": "test"},
+        enum=[None, "test", LIVE],
+        values_display={"null": "as the journey says; for past dates test", "test": "test", LIVE: LIVE},
         title="Mode",
-        description="test: to the outbox only, never counted.",
+        description="test: to the outbox only, never counted. A backfill, or a run for a past moment, is a test unless this "
+        f'says "{LIVE}". A cohort that is there keeps its mode; nothing expired is sent.',
     ),
     "on_time": Param(
         False,
         type="boolean",
         title="Pretend to be on time",
-        description="Tests only: every step runs at once, as if at its due moment.",
+        description="Tests only: every step runs at once, as if at its due moment. Without it a step of the past is recorded as expired.",
     ),
     "approve_size": Param(
         False, type="boolean", title="Approve its size", description="Lets in a cohort far above the usual size."

@@ -14,6 +14,7 @@ from airflow.sdk import BaseOperator
 from retention.errors import BooksOpen, ConfigError, DataHeld, Problem, ProviderPaused, TooEarly
 from retention.journey.firing import moments_between
 from retention.orchestration.links import NumbersLink
+from retention.orchestration.past_days import is_past_run, read_mode
 from retention.orchestration.triggers import (
     EarlierDaysTrigger,
     FitDataTrigger,
@@ -72,6 +73,8 @@ class EnrollOperator(FactsOperator):
         if held := cohort.find_data_hold(engine):
             raise DataHeld(held)  # said before anybody waits for a turn
         moment, scoring = find_moment(params, context["dag_run"], version.journey.zone), load_scores(include).scoring
+        run_type = context["dag_run"].run_type
+        mode = read_mode(params, run_type)
         lifted_at, wait = cohort.find_last_data_lift(engine), timedelta(0)
         scores = cohort.find_freshness(engine, version, moment, scoring)
         if scores is not None:
@@ -86,7 +89,8 @@ class EnrollOperator(FactsOperator):
             version,
             moment,
             scoring=scoring,
-            mode=params.get("mode"),
+            mode=mode,
+            is_past=is_past_run(version.journey, run_type, moment, cohort.read_clock()),
             is_on_time=bool(params.get("on_time")),
             is_size_approved=bool(params.get("approve_size")),
             actor=f"Airflow run {context['dag_run'].run_id}",
@@ -102,7 +106,9 @@ class EnrollOperator(FactsOperator):
 
         if scores.is_fresh or not scores.may_come or cohort.read_clock() >= until:
             return
-        log.warning("%s. This cohort waits for them without a worker, until %s at the latest.", scores, until.isoformat())
+        log.warning(
+            "%s. This cohort waits for them without a worker, until %s at the latest.", scores, until.isoformat()
+        )
         trigger = FreshScoresTrigger(list(scores.scores), cohort_at, scores.due_at, until)
         self.defer(trigger=trigger, method_name="execute")
 

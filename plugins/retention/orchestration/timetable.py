@@ -20,7 +20,9 @@ class JourneyTimetable(CronTriggerTimetable):
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
-        if last_automated_data_interval is None and restriction.earliest is not None:
+        # A backfill names its last day, the scheduler none: who asks for a past day gets it.
+        is_first = last_automated_data_interval is None and restriction.latest is None
+        if is_first and restriction.earliest is not None:
             earliest = max(restriction.earliest, coerce_datetime(utcnow() - self._look_back))
             restriction = TimeRestriction(earliest, restriction.latest, restriction.catchup)
         return super().next_dagrun_info(
