@@ -104,6 +104,17 @@ def test_a_rejection_sends_nothing(works, answer):
     assert world.rows("select actor, detail->>'key' from audit_log where action = 'rerun_rejected'") == [("bob", "no")]
 
 
+def test_only_an_approval_is_one(works, answer, monkeypatch):
+    house, world = works
+    answer(ApprovalOperator.REJECT)
+    rerun(house, "no")
+    house.clear(DAG, "no", "plan")
+    assert house.work(DAG, "no")["plan"] in ("skipped", "failed")
+    monkeypatch.setattr(ApprovalOperator, "execute", lambda self, context: None)  # "Mark as success"
+    assert rerun(house, "marked")["plan"] in ("failed", "up_for_retry")
+    assert set(arrived(world).values()) == {1} and world.count("audit_log", action="rerun") == 0
+
+
 def test_who_it_failed_needs_no_approval(works, answer):
     house, world = works
     asked = answer(ApprovalOperator.APPROVE)

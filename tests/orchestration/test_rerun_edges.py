@@ -45,9 +45,9 @@ def test_a_repeat_that_is_withheld_leaves_the_first_contact_counted(world, sent)
     assert world.rows(slots) == [("c0", 1), ("c1", 2)]
 
 
-def test_nobody_is_contacted_twice_who_was_not_in_the_numbers(world, sent):  # noqa: F811
+def test_nobody_is_contacted_twice_whom_nobody_approved(world, sent):  # noqa: F811
     sent(3)
-    with pytest.raises(RetentionError, match="1 more than were shown would get the step a second time"):
+    with pytest.raises(RetentionError, match="1 more than were approved would get the step a second time"):
         again(world, "everyone", most_twice=2)
     assert set(arrived(world).values()) == {1} and world.count("audit_log", action="rerun") == 0
     [done] = again(world, "everyone", most_twice=3)

@@ -104,7 +104,7 @@ def rerun(
     """Decide the step anew for those whom the wish names, cohort by cohort; what there is to deliver then is in `shards`.
 
     `version`: the journey's files now, for its zone. `key`: names this re-run; again with the same key nothing is decided, and what
-    is left to deliver is told. `most_twice`: how many, of all cohorts, may be contacted a second time, as somebody was shown; None asks
+    is left to deliver is told. `most_twice`: how many, of all cohorts, may be contacted a second time, as somebody approved; None asks
     nothing. All that forbids a message forbids it here, too: consent, caps, hours, exits, expiry, stop. Raises
     RetentionError for a wish that can't be, or for more than that; DataHeld."""
     cohorts = find_cohorts(engine, version, wish)
@@ -196,9 +196,9 @@ def _rerun_cohort(
             return found
         if room is not None and found.twice > room:
             raise RetentionError(
-                f"cohort of {found.cohort_at:%Y-%m-%d %H:%M}: {found.twice - room:,} more than were shown would get "
-                "the step a second time; it has reached them since. Nothing of this cohort was changed. Look at the numbers "
-                "again: clear `numbers`, or repeat the command."
+                f"cohort of {found.cohort_at:%Y-%m-%d %H:%M}: {found.twice - room:,} more than were approved would "
+                "get the step a second time. Nothing of this cohort was changed. Look at the numbers again: clear `numbers`, "
+                "or repeat the command."
             )
         detail = {"key": key, **_describe(wish), **done, "planned_at": now.isoformat()}
         if approved_by:

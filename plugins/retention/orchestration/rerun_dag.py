@@ -166,11 +166,18 @@ def _rerun(context: Any, include: str, *, is_dry: bool) -> list[Repeated]:
         actor=name_actor(context["dag_run"]),
         policy=cohort.read_rules(Path(include)),
         is_dry=is_dry,
-        most_twice=None if is_dry else context["ti"].xcom_pull(task_ids="numbers")["twice"],
+        most_twice=None if is_dry else _count_approved(context["ti"]),
         is_stopped=version.journey.status == "stopped",
         approved_by=context["ti"].xcom_pull(task_ids="approval", key="answered_by"),
         on_progress=log.info,
     )  # fmt: skip
+
+
+def _count_approved(ti: Any) -> int:
+    """How many may be contacted a second time: those whom somebody was shown, and approved. Marking the task as done is no approval."""
+    answer = ti.xcom_pull(task_ids="approval") or {}
+    is_approved = answer.get("chosen_options") == [ApprovalOperator.APPROVE]
+    return ti.xcom_pull(task_ids="numbers")["twice"] if is_approved else 0
 
 
 def name_actor(dag_run: Any) -> str:
