@@ -108,6 +108,8 @@ def enter_cohort(
     fresh, older = (0, 0) if is_draining else _fetch_candidates(conn, version, cohort_at, mode, known_at)
     _judge(conn, version, cohort_at, mode, known_at)
     candidates = conn.scalar(text("select count(*) from judged where reason is null")) or 0
+    if is_draining:
+        on_progress(f"status {journey.status}: nobody enters any more")
     on_progress(
         f"audience {', '.join(journey.audience)}: {fresh} named within the window, {candidates} would enter"
         + (f"; {older} occasions of the time before" if older else "")

@@ -35,6 +35,10 @@ def say_moment(moment: datetime, journey: Journey, now: datetime) -> str:
 def look_ahead(engine: Engine, version: Version, now: datetime) -> list[str]:
     """Lines that say what today's cohort does and when; where today's moment is still to come, when that is."""
     journey = version.journey
+    if journey.status == "draining":
+        return ["nobody enters any more; cohorts under way finish"]
+    if journey.status == "stopped":
+        return ["nobody enters and nothing is sent; steps that come due are recorded as stopped"]
     moment = last_moment(journey, now)
     if moment is None or journey.cohort_day(moment) != journey.cohort_day(now):
         return [f"the next cohort enters at {say_moment(next_moment(journey, now), journey, now)}"]
