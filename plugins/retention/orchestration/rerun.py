@@ -46,6 +46,12 @@ WHO = {
 FATES = {"failed": ("failed",), "unknown": ("unknown",), "everyone": ("arrived", "unknown", "failed")}
 """Where those stand whom a re-run contacts anew (rerun/make_fates.sql)."""
 
+ORDER = ("waiting", "arrived", "unknown", "failed", "withheld", "again", "skipped")
+"""All of them, as they are told."""
+
+FOR_NOW = "skipped for now"
+"""What `again` is called: for a reason that may have changed."""
+
 MOST_COHORTS = 200
 
 SHOWN = 30
@@ -278,6 +284,11 @@ def sum_up(done: Sequence[Repeated]) -> dict[str, int]:
     }
 
 
+def say_fates(fates: dict[str, int]) -> str:
+    """Where the people of a cohort stood, in the order of fates: "141 arrived, 14 skipped"."""
+    return ", ".join(f"{fates[fate]:,} {FOR_NOW if fate == 'again' else fate}" for fate in ORDER if fates.get(fate))
+
+
 def say_numbers(it: Repeated) -> str:
     """One line for whoever watches."""
     if it.note and not it.sends:
@@ -312,12 +323,12 @@ def write_numbers(wish: Wish, found: Sequence[Repeated]) -> str:
         f"**{sums['sends']:,}** people would get a message, **{sums['twice']:,}** of them for the second time (or may). "
         f"{sums['held_back']:,} would not get one.",
         "",
-        "| cohort | mode | would get it | had it before | would not, and why |",
-        "| --- | --- | ---: | ---: | --- |",
+        "| cohort | mode | where they stand | would get it | had it before | would not, and why |",
+        "| --- | --- | --- | ---: | ---: | --- |",
     ]
     for it in found[:SHOWN]:
         why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(it.held_back.items())) or it.note or ""
-        lines.append(f"| {it.cohort_at:%Y-%m-%d %H:%M} | {it.mode} | {it.sends:,} | {it.twice:,} | {why} |")
+        lines.append(f"| {it.cohort_at:%Y-%m-%d %H:%M} | {it.mode} | {say_fates(it.fates)} | {it.sends:,} | {it.twice:,} | {why} |")
     if len(found) > SHOWN:
         lines += ["", f"... and {len(found) - SHOWN} more"]
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from retention.journey.load import load_version
-from retention.orchestration.rerun import WHO
+from retention.orchestration.rerun import WHO, say_fates
 from retention.store.queries import run
 from retention.store.versions import content_of_cohort
 from retention.web import words
@@ -38,6 +38,7 @@ def view_rerun(engine: Engine, key: str) -> dict[str, Any] | None:
                 (reason, words.SKIPS.get(reason, ""), count) for reason, count in sorted(it.detail["held_back"].items())
             ],
             "note": it.detail.get("note"),
+            "before": say_fates(it.detail["fates"]),
         }
         for it in told
     ]
