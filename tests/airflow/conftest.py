@@ -168,7 +168,7 @@ class House:
     def work(self, journey: str, run_id: str, only: str = "") -> dict[str, str]:
         """Run what can run, of tasks whose id matches `only`, until nothing more happens; task[index] -> state.
 
-        A task that waits is asked again once after the others have gone on: set the clock before. `run` is the key of
+        A task that waits is asked again whenever others have gone on: set the clock before. `run` is the key of
         the whole run's state.
         """
         from airflow.models.dagrun import DagRun
@@ -189,7 +189,9 @@ class House:
                 session.commit()
                 every = run.get_task_instances(session=session)
                 todo = [task for task in every if task.state == "scheduled" and re.match(only, task.task_id)]
-                if not todo:
+                if todo:
+                    asked.clear()  # what they do may be what a waiting one waits for
+                else:
                     todo = [task for task in every if task.state == "deferred" and _name(task) not in asked]
                     asked |= {_name(task) for task in todo}
                 states = {_name(task): str(task.state) for task in every}

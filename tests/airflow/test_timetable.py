@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 
-from tests.world import shanghai
+from retention.journey.firing import next_moment
+from tests.world import shanghai, shipped
 
 JOURNEY = "birthday_care"
 
@@ -37,8 +38,9 @@ def next_run(house):
 
 
 def test_the_first_run_ever_looks_back_the_journey_s_own_length(next_run):
-    with time_machine.travel(shanghai("2027-12-20 12:00")):
-        assert next_run() == shanghai("2027-12-13 06:00")
+    now, journey = shanghai("2027-12-20 12:00"), shipped(JOURNEY).journey
+    with time_machine.travel(now):
+        assert next_run() == next_moment(journey, now - journey.length)
 
 
 def test_before_its_first_day_the_first_run_is_on_it(house, next_run):
