@@ -19,10 +19,12 @@ _CHANNELS = {"email": "e-mail", "sms": "SMS", "whatsapp": "WhatsApp"}
 
 
 def choose_demo_moment(journey: Journey, now: datetime) -> datetime:
-    """The cohort that is shown to newcomers: ten days ago, when all its waits are over, also before `starts_on`."""
+    """The cohort that is shown to newcomers: ten days ago, when all its waits are over, also before `starts_on`; of a longer
+    journey one that the scheduler does not make up by itself."""
     early = journey.model_copy(update={"starts_on": date.min})
-    moments = moments_on(early, journey.cohort_day(now) - timedelta(days=_DAYS_BACK))
-    return moments[0] if moments else last_moment(early, now - timedelta(days=_DAYS_BACK)) or now
+    back = timedelta(days=max(_DAYS_BACK, journey.length.days + 1))
+    moments = moments_on(early, journey.cohort_day(now) - back)
+    return moments[0] if moments else last_moment(early, now - back) or now
 
 
 def tell_outcome(engine: Engine, journey: Journey, cohort_at: datetime) -> list[str]:
