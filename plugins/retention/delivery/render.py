@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 from babel import UnknownLocaleError
@@ -156,9 +157,7 @@ class Renderer:
             if self._links:
                 uses = "".join(sources.values())
                 pages = tuple(page if name in uses else "" for name, page in zip(sheets.PAGES, "up", strict=True))
-            compiled = {
-                field: (_HTML if field == "html" else _TEXT).from_string(source) for field, source in sources.items()
-            }
+            compiled = {field: _compile(source, field == "html") for field, source in sources.items()}
             is_personal = any(sheets.needs_each_person(source) for source in sources.values())
             self._compiled[template.name, channel, asked] = _Words(locale, compiled, is_personal, pages, link_ids)
         return self._compiled[template.name, channel, asked]
@@ -171,6 +170,12 @@ class Renderer:
             last_day = row.coupon_valid_until.astimezone(self._journey.zone).date()
             self._days[key] = format_day(last_day, own)
         return self._days[key]
+
+
+@lru_cache(maxsize=512)
+def _compile(source: str, is_html: bool) -> Template:
+    """Once a process: a task that delivers many batches, and a replay, would compile the same words again and again."""
+    return (_HTML if is_html else _TEXT).from_string(source)
 
 
 def _terms_of(row: Row) -> tuple:

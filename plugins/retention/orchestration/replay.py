@@ -131,9 +131,12 @@ class _Play:
             self._engine, cohort_id, step_id,
             is_fallback=is_fallback, policy=self._policy, is_stopped=is_stopped, clock=lambda: moment,
         )  # fmt: skip
+        with self._engine.connect() as conn:
+            has_something = set(map(tuple, run(conn, "replay/list_open", cohort_id=cohort_id, step=step_id)))
         for channel in version.journey.step(step_id).send.order:
             for shard in planned.shards:
-                self._at(moment, 3, self._deliver, version, cohort_id, step_id, channel, shard)
+                if (channel, shard["wave"]) in has_something:
+                    self._at(moment, 3, self._deliver, version, cohort_id, step_id, channel, shard)
 
     def _deliver(
         self, moment: datetime, version: Version, cohort_id: int, step_id: str, channel: str, shard: dict
