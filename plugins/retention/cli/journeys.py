@@ -43,10 +43,16 @@ def check(
             if not path.exists():
                 fail(f"{path}: there is no such file or folder. Give journey files, or nothing to check all.")
         root = include_folder().parent
-        problems, notes = (
-            [p for p in found if any((root / p.path).resolve().is_relative_to(path) for path in wanted)]
-            for found in (problems, notes)
-        )
+
+        def is_wanted(path: str) -> bool:
+            return any((root / path).resolve().is_relative_to(each) for each in wanted)
+
+        # What keeps one of these journeys from running counts, wherever it stands: a rule of contact, a shared template.
+        asked = {it for it in {*names, *workspace.broken} if is_wanted(f"include/journeys/{it}.yaml")}
+        around = {problem for it in asked for problem in workspace.broken.get(it, ())}
+        problems = sorted({*filter(lambda it: is_wanted(it.path), problems), *around})
+        notes = [it for it in notes if is_wanted(it.path)]
+        names = [it for it in names if it in asked] if asked else names
     if as_json:
         dump(
             {
@@ -70,12 +76,21 @@ def check(
 @app.command()
 def new(
     journey: JourneyName,
-    audience: Annotated[str, typer.Option(help="Who enters: a file in include/sql/audiences.")] = "birthday_in_3_days",
+    audience: Annotated[
+        str | None, typer.Option(help="Who enters: a file in include/sql/audiences; default: birthday_in_3_days.")
+    ] = None,
+    like: Annotated[str | None, typer.Option(help="Copy this journey, with templates of its own.")] = None,
 ) -> None:
-    """Write a commented journey and templates to start from."""
-    from retention.journey.starter import starter
+    """Write a commented journey and templates to start from, or a copy of another journey."""
+    from retention.journey.starter import copy, starter
 
-    written = starter(journey, audience=audience, starts_on=read_clock().astimezone(SHANGHAI).date())
+    if like and audience:
+        fail("--audience: a copy has the audience of its journey. Leave it out, and change audience: in the new file.")
+    today = read_clock().astimezone(SHANGHAI).date()
+    if like:
+        written = copy(find_version(like), journey, starts_on=today)
+    else:
+        written = starter(journey, audience=audience or "birthday_in_3_days", starts_on=today)
     for path in written:
         if (include_folder() / path).exists():
             fail(f"include/{path}: it is there already. Choose another name, or edit it.")
@@ -110,6 +125,8 @@ def plan(
         + "  -  a dry run, nothing is written"
     )
     say(f"{entered.enrolled} enter: {entered.eligible} can be reached, {entered.holdout} are in the holdout")
+    for name, counts in shown.groups.items():
+        say(f"by {name}: " + ", ".join(f"{count:,} {value}" for value, count in counts.items()))
     if shown.data_hold:
         say(f"It would wait: {shown.data_hold}")
     if entered.held:
@@ -126,7 +143,8 @@ def plan(
         cost = coupon["cost"]
         on_average = " on an average order" if cost and "average_order" in cost else ""
         at_most = f", at most {cost['currency']} {cost['at_most']:,.2f} if all are used{on_average}" if cost else ""
-        say(f"coupons ({coupon['step']}): {coupon['count']:,} of {coupon['title']}{at_most}")
+        parts = ", ".join(f"{part['count']:,} of {part['title']}" for part in coupon["parts"])
+        say(f"coupons ({coupon['step']}): {parts}{at_most}")
     for example in shown.examples:
         say("", f"--- {example['step']}, {example['channel']}, {example['locale']}, customer {example['customer']}")
         if example.get("error"):
@@ -173,7 +191,10 @@ def run(
         f"{journey}, cohort of {result.cohort_at:%Y-%m-%d %H:%M} {version.journey.timezone}, mode {entered.mode}: "
         f"{entered.enrolled} {'had entered' if entered.is_joined else 'entered'}, {entered.holdout} in the holdout"
     )
-    say("", decisions_table(result.decided), "", handled_table(result.handled))
+    if result.decided:
+        say("", decisions_table(result.decided))
+    if result.handled:
+        say("", handled_table(result.handled))
     say(*result.waiting)
 
 

@@ -1,13 +1,15 @@
-"""What `retention new JOURNEY` writes: a commented journey and a template that pass the check as they stand."""
+"""What `retention new JOURNEY` writes: a commented journey and a template that pass the check as they stand, or a copy of another."""
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 from pydantic import TypeAdapter, ValidationError
 
 from retention.errors import ConfigError, Problem
 from retention.journey.fields import Id
+from retention.journey.load import Version
 
 _JOURNEY = """\
 # yaml-language-server: $schema=./journey.schema.json
@@ -144,12 +146,7 @@ def starter(journey_id: str, *, audience: str, starts_on: date) -> dict[str, str
 
     Raises ConfigError if `journey_id` can't be an id.
     """
-    path = f"journeys/{journey_id}.yaml"
-    try:
-        TypeAdapter(Id).validate_python(journey_id)
-    except ValidationError as error:
-        told = error.errors()[0]["ctx"]
-        raise ConfigError([Problem(f"include/{path}", 1, str(told["what"]), str(told["remedy"]))]) from None
+    path = _find_place(journey_id)
     title = journey_id.replace("_", " ").capitalize()
     folder = f"templates/{journey_id}/hello"
     files = {
@@ -161,3 +158,44 @@ def starter(journey_id: str, *, audience: str, starts_on: date) -> dict[str, str
         files[f"{folder}/email.{locale}.txt"] = _TEXT[locale]
         files[f"{folder}/sms.{locale}.txt"] = _SMS[locale]
     return files
+
+
+def copy(version: Version, journey_id: str, *, starts_on: date) -> dict[str, str]:
+    """The files of a journey that is like `version`, path (relative to include/) -> text: its YAML, comments and order as they are,
+    under the new id, from `starts_on`, not live; and its templates in a folder of their own. Nothing is written.
+
+    Raises ConfigError if `journey_id` can't be an id."""
+    path, old = _find_place(journey_id), version.journey.journey
+    text = version.content[f"journeys/{old}.yaml"]
+    names = _name_anew(sorted(version.templates), journey_id)
+    for name, new in names.items():
+        text = re.sub(rf"(?<![\w/-]){re.escape(name)}(?![\w/-])", new, text)
+    text = re.sub(rf"(?<![\w/-]){old}(?![\w/-])", journey_id, text)
+    for key, value in (("starts_on", starts_on.isoformat()), ("live", "false"), ("status", "active")):
+        text = re.sub(rf"(?m)^({key}:\s*)[^\s#]+", rf"\g<1>{value}", text)
+    text = re.sub(r"(?m)^(title:\s*)(.*?)(\s*(?:#.*)?)$", rf"\g<1>\g<2> ({journey_id})\g<3>", text)
+    files = {path: text}
+    for place, words in version.content.items():
+        folder, _, file = place.removeprefix("templates/").rpartition("/")
+        if place.startswith("templates/") and folder in names:
+            files[f"templates/{names[folder]}/{file}"] = words
+    return files
+
+
+def _find_place(journey_id: str) -> str:
+    path = f"journeys/{journey_id}.yaml"
+    try:
+        TypeAdapter(Id).validate_python(journey_id)
+    except ValidationError as error:
+        told = error.errors()[0]["ctx"]
+        raise ConfigError([Problem(f"include/{path}", 1, str(told["what"]), str(told["remedy"]))]) from None
+    return path
+
+
+def _name_anew(names: list[str], journey_id: str) -> dict[str, str]:
+    """dormancy/gift -> spring/gift; names that would meet keep their folder: spring/dormancy_gift."""
+    last = [name.rpartition("/")[2] for name in names]
+    return {
+        name: f"{journey_id}/{short if last.count(short) == 1 else name.replace('/', '_')}"
+        for name, short in zip(names, last, strict=True)
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +16,7 @@ from retention.delivery.render import Renderer
 from retention.delivery.segments import count_segments
 from retention.errors import RenderError
 from retention.intake.data_holds import find_fit_moment, find_hold
+from retention.journey.coupon import Coupon
 from retention.journey.coupon_words import describe_coupon
 from retention.journey.load import Version, load_version
 from retention.journey.policy import Policy
@@ -27,7 +29,8 @@ COUNTED_SMS = 2000
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a cohort would do. `sms` and `coupons` are estimates by step; `examples` hold rendered texts, no address.
+    """What a cohort would do. `sms` and `coupons` are estimates by step; `groups`: who enters by audience and arm, where there are
+    several; `examples` hold rendered texts, no address.
 
     `data_hold`: why none of it would happen now, where data are held."""
 
@@ -38,6 +41,7 @@ class DryRun:
     due: dict[str, datetime]
     sms: dict
     coupons: list[dict]
+    groups: dict[str, dict[str, int]]
     examples: list[dict]
     data_hold: str | None = None
 
@@ -59,6 +63,7 @@ class DryRun:
             "steps": [d.as_dict() for d in self.decided],
             "sms": self.sms,
             "coupons": self.coupons,
+            "groups": self.groups,
             "examples": self.examples,
         }
 
@@ -113,6 +118,7 @@ def dry_run(
                 due={step_id: moment.astimezone(version.journey.zone) for step_id, moment in due.items()},
                 sms=_estimate_sms(conn, version, entered.cohort_id),
                 coupons=_estimate_coupons(conn, version, entered.cohort_id),
+                groups=_count_groups(conn, version, entered.cohort_id),
                 examples=_write_examples(conn, version, entered.cohort_id, examples),
                 data_hold=find_hold(conn),
             )
@@ -173,13 +179,8 @@ def _estimate_coupons(conn: Connection, version: Version, cohort_id: int) -> lis
         given = step.coupons
         if not given:
             continue
-        count = conn.scalar(
-            text(
-                "select count(*) from coupons k join enrollments e using (enrollment_id)"
-                " where e.cohort_id = :c and k.step = :step and k.state in ('reserved', 'issued', 'redeemed')"
-            ),
-            {"c": cohort_id, "step": step.id},
-        )
+        counts = _count_terms(conn, cohort_id, step.id, given)
+        count = sum(counts)
         cost = None
         if averages and all(it.kind == "percent_off" for it in given):
             most = max(float(it.value) for it in given)
@@ -198,7 +199,35 @@ def _estimate_coupons(conn: Connection, version: Version, cohort_id: int) -> lis
                 "value": float(first.value) if first.value is not None else None,
                 "title": " / ".join(describe_coupon(it) for it in given),
                 "count": count,
+                "parts": [{"title": describe_coupon(it), "count": n} for it, n in zip(given, counts, strict=True)],
                 "cost": cost,
             }
         )
+    return found
+
+
+def _count_terms(conn: Connection, cohort_id: int, step_id: str, given: Sequence[Coupon]) -> list[int]:
+    """How many of a step's coupons have each of these terms."""
+    found = conn.execute(
+        text(
+            "select k.kind, k.value, k.minimum, k.gift, count(*)::int as coupons from coupons k join enrollments e using (enrollment_id)"
+            " where e.cohort_id = :c and k.step = :step and k.state in ('reserved', 'issued', 'redeemed') group by 1, 2, 3, 4"
+        ),
+        {"c": cohort_id, "step": step_id},
+    ).all()
+    return [
+        sum(it.coupons for it in found if (it.kind, it.value, it.minimum, it.gift) == (c.kind, c.value, c.minimum, c.gift))
+        for c in given
+    ]
+
+
+def _count_groups(conn: Connection, version: Version, cohort_id: int) -> dict[str, dict[str, int]]:
+    """How many entered by audience and in which arm, where the journey has several."""
+    several = {"audience": len(version.journey.audience) > 1, "arm": version.journey.variants is not None}
+    found: dict[str, dict[str, int]] = {}
+    for name in [it for it, has_several in several.items() if has_several]:
+        rows = conn.execute(
+            text(f"select {name}, count(*)::int from enrollments where cohort_id = :c group by 1 order by 1"), {"c": cohort_id}
+        )
+        found[name] = dict(map(tuple, rows))
     return found
