@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -10,11 +11,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, func, select, text
 
-from retention.journey.files import read_files
+from retention.journey.files import Files, read_files
 from retention.journey.load import Version, load, load_version
 from retention.store.tables import metadata
 
 INCLUDE = Path(__file__).resolve().parents[1] / "include"
+EXAMPLE = Path(__file__).parent / "data" / "example"
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -24,9 +26,33 @@ def shanghai(text_: str) -> datetime:
     return datetime.fromisoformat(text_).replace(tzinfo=SHANGHAI)
 
 
-def shipped(journey: str = "birthday_care", **changes: str) -> Version:
-    """A shipped journey, with lines of its YAML replaced: shipped(holdout="0%") rewrites the top-level key `holdout`."""
-    content = dict(load(read_files(INCLUDE)).versions[journey].content)
+def shipped(journey: str, **changes: str) -> Version:
+    """A shipped journey, with lines of its YAML replaced: shipped("birthday_care", holdout="0%") rewrites the top-level key `holdout`."""
+    return _change(read_files(INCLUDE), journey, changes)
+
+
+def example(**changes: str) -> Version:
+    """The journey that most tests go through, with lines of its YAML replaced."""
+    return _change(example_files(), "birthday_care", changes)
+
+
+def example_files() -> Files:
+    """What ships, with birthday care as tests/data/example has it: two steps, one coupon, the same words for everybody. What
+    marketing makes of the shipped one concerns no other test."""
+    ships = {path: said for path, said in read_files(INCLUDE).items() if not path.startswith("templates/birthday/")}
+    return Files({**ships, **read_files(EXAMPLE)})
+
+
+def copy_include(target: Path) -> Path:
+    """A folder `include` of a test's own, with the example in it."""
+    shutil.copytree(INCLUDE, target)
+    shutil.rmtree(target / "templates" / "birthday")
+    shutil.copytree(EXAMPLE, target, dirs_exist_ok=True)
+    return target
+
+
+def _change(files: Files, journey: str, changes: dict[str, str]) -> Version:
+    content = dict(load(files).versions[journey].content)
     path = f"journeys/{journey}.yaml"
     for key, value in changes.items():
         content[path], count = re.subn(rf"(?m)^{key}:.*(?:\n[ \t]+.*)*$", f"{key}: {value}", content[path])

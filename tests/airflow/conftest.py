@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from tests.world import copy_include
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = "dags-folder"
@@ -78,7 +79,7 @@ def house(airflow_settings, database_url, engine, monkeypatch) -> Iterator[House
     folder = Path(airflow_settings["AIRFLOW__CORE__DAGS_FOLDER"]).parent
     shutil.rmtree(folder)
     shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "include", folder / "include")
+    copy_include(folder / "include")
     for path in (folder / "include" / "journeys").glob("*.yaml"):
         if path.stem != "birthday_care":  # the others that ship would be in every list of DAGs
             path.unlink()

@@ -14,7 +14,7 @@ import pytest
 
 from retention.orchestration.local_airflow import Airflow
 from retention.orchestration.local_settings import HOST, airflow_environment, metadata_url
-from tests.world import World
+from tests.world import World, copy_include
 
 ROOT = Path(__file__).resolve().parents[2]
 JOURNEY = "birthday_care"
@@ -38,7 +38,7 @@ class Repository:
         self.folder = folder
         self.journey = folder / "include" / "journeys" / f"{JOURNEY}.yaml"
         shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(ROOT / "include", folder / "include")
+        copy_include(folder / "include")
         self._git("init", "-q", "-b", "main")
 
     def commit(self, why: str) -> str:

@@ -13,7 +13,7 @@ from retention.orchestration import cohort
 from retention.orchestration.rerun_dag import _make_params
 from tests.delivery.test_plan import AT, deliver, plan
 from tests.orchestration.test_rerun import LATER, arrived, hear
-from tests.world import World, shipped
+from tests.world import World, example
 
 JOURNEY, DAG = "birthday_care", "rerun_step"
 FORM = {
@@ -27,7 +27,7 @@ def works(house, engine):
     world = World(engine)
     for n in range(3):
         world.customer(f"c{n}", "12-04", consent=("email",))
-    made = cohort.enroll(engine, shipped(holdout="0%"), AT, clock=lambda: AT).cohort_id
+    made = cohort.enroll(engine, example(holdout="0%"), AT, clock=lambda: AT).cohort_id
     plan(world, made)
     deliver(world, made)
     (house.include / "policy.yaml").write_text("markets: [CN]\ncaps: {journey: {day: 5}, all: {day: 5, week: 9}}\n")
@@ -134,6 +134,6 @@ def test_what_can_not_be_is_not_tried_again(works):
 
 
 def test_the_form_names_every_journey_and_step(house):
-    params = _make_params({JOURNEY: shipped()})
+    params = _make_params({JOURNEY: example()})
     assert params["journey"].schema["enum"] == [JOURNEY] and "greeting" in params["step"].schema["examples"]
     assert params["dry_run"].value is True and params["who"].value == "failed"

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 
 from retention.journey.firing import next_moment
-from tests.world import shanghai, shipped
+from tests.world import example, shanghai
 
 JOURNEY = "birthday_care"
 
@@ -38,7 +38,7 @@ def next_run(house):
 
 
 def test_the_first_run_ever_looks_back_the_journey_s_own_length(next_run):
-    now, journey = shanghai("2027-12-20 12:00"), shipped(JOURNEY).journey
+    now, journey = shanghai("2027-12-20 12:00"), example(JOURNEY).journey
     with time_machine.travel(now):
         assert next_run() == next_moment(journey, now - journey.length)
 

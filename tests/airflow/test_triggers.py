@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 
-from tests.world import World, shanghai, shipped
+from tests.world import World, example, shanghai
 
 JOURNEY = "birthday_care"
 COHORT = shanghai("2026-12-07 06:00")
@@ -42,7 +42,7 @@ def test_a_step_waits_until_those_before_it_are_through(engine):
     from retention.orchestration.triggers import StepTurnTrigger
 
     World(engine).customer("c", "12-10")
-    cohort_id = cohort.enroll(engine, shipped(holdout="0%"), COHORT, mode="test", is_on_time=True).cohort_id
+    cohort_id = cohort.enroll(engine, example(holdout="0%"), COHORT, mode="test", is_on_time=True).cohort_id
     trigger = revive(StepTurnTrigger(cohort_id, "last_day"))
 
     async def greet_meanwhile():

@@ -4,14 +4,14 @@ from collections import Counter
 
 from retention.journey.load import load_version
 from tests.audience.test_entry import AT, EVERYBODY, enter
-from tests.world import DAY, shipped
+from tests.world import DAY, example
 
 JOURNEY = "journeys/birthday_care.yaml"
 
 
 def with_audiences(*sqls, variants="", **changes):
     """The shipped journey over these audiences, in order, named a1, a2, ..."""
-    content = dict(shipped(**{"holdout": "0%", **changes}).content)
+    content = dict(example(**{"holdout": "0%", **changes}).content)
     del content["sql/audiences/birthday_in_3_days.sql"]
     names = [f"a{n}" for n in range(1, len(sqls) + 1)]
     content |= {f"sql/audiences/{name}.sql": sql for name, sql in zip(names, sqls, strict=True)}
@@ -50,7 +50,7 @@ def test_the_order_of_the_file_decides_not_the_occurrence(world):
 
 def test_a_single_audience_is_not_told_apart(world):
     world.customer("ann", "12-04")
-    enter(world, shipped(holdout="0%"))
+    enter(world, example(holdout="0%"))
     assert world.rows("select audience, arm from enrollments") == [(None, "main")]
 
 

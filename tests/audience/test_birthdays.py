@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from retention.orchestration.cohort import enroll
-from tests.world import SHANGHAI, World, shanghai, shipped
+from tests.world import SHANGHAI, World, example, shanghai
 
 EVERYBODY = dict(holdout="0%")
 
@@ -17,7 +17,7 @@ def enter(world, moment, **options):
     """Enter a cohort as a test; the customers that are in, with their occurrences."""
     at = shanghai(moment) if isinstance(moment, str) else moment
     before = world.entered()
-    enroll(world.engine, shipped(**EVERYBODY), at, clock=lambda: at, **options)
+    enroll(world.engine, example(**EVERYBODY), at, clock=lambda: at, **options)
     return {c: o for c, o in world.entered().items() if c not in before}
 
 
@@ -158,7 +158,7 @@ def test_no_late_or_corrected_fact_gives_a_second_entry_inside_reenter_after(eng
             birth_leap_month=is_leap and calendar == "lunar",
             email=f"{address}@example.com" if day % 2 else "shared@example.com",
         )
-    version = shipped(**EVERYBODY)
+    version = example(**EVERYBODY)
     days = list(range(0, 520))
     # Begun in the middle, as a backfill or a re-run would have it; every fourth day is enough to meet the windows.
     pivot = order.randrange(len(days))

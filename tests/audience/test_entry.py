@@ -8,13 +8,13 @@ import pytest
 from retention.errors import AudienceError, CohortHeld
 from retention.journey.load import load_version
 from retention.orchestration.cohort import enroll
-from tests.world import shanghai, shipped
+from tests.world import example, shanghai
 
 AT = shanghai("2026-12-01 06:00")
 
 
 def with_audience(sql, **changes):
-    content = dict(shipped(**changes).content)
+    content = dict(example(**changes).content)
     content["sql/audiences/birthday_in_3_days.sql"] = sql
     return load_version(content)
 
@@ -28,9 +28,9 @@ EVERYBODY = "select customer_id, 'all:' || customer_id as occurrence from custom
 
 def test_a_second_run_joins_the_cohort(world):
     world.customer("c", "12-04")
-    first = enter(world, shipped(holdout="0%"))
+    first = enter(world, example(holdout="0%"))
     world.customer("d", "12-04")
-    second = enter(world, shipped(holdout="0%"))
+    second = enter(world, example(holdout="0%"))
     assert (first.is_joined, second.is_joined) == (False, True)
     assert first.cohort_id == second.cohort_id
     assert second.enrolled == 1
@@ -39,7 +39,7 @@ def test_a_second_run_joins_the_cohort(world):
 def test_two_runs_at_once_make_one_cohort(world):
     for i in range(50):
         world.customer(f"c{i}", "12-04")
-    version = shipped(holdout="0%")
+    version = example(holdout="0%")
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: enter(world, version), range(4)))
     assert len({r.cohort_id for r in results}) == 1
@@ -49,7 +49,7 @@ def test_two_runs_at_once_make_one_cohort(world):
 def test_overlapping_windows_enter_nobody_twice(world):
     world.customer("c", "12-04")
     for day in range(3):
-        enter(world, shipped(holdout="0%"), AT + timedelta(days=day))
+        enter(world, example(holdout="0%"), AT + timedelta(days=day))
     assert world.count("enrollments") == 1
 
 
@@ -113,8 +113,8 @@ def test_the_usual_size_is_three_times_the_median_of_the_last_cohorts(world):
 def test_one_address_enters_once(world):
     world.customer("a", "12-04", email="Same@Example.com", phone=None)
     world.customer("b", "12-05", email="same@example.com ".strip(), phone=None)
-    enter(world, shipped(holdout="0%"))
-    enter(world, shipped(holdout="0%"), AT + timedelta(days=1))
+    enter(world, example(holdout="0%"))
+    enter(world, example(holdout="0%"), AT + timedelta(days=1))
     assert world.entered() == {"a": "birthday:2026"}
     # The wide look back of the first cohort notes last year's birthday; this year's is refused for the address.
     assert world.rows("select customer_id, occurrence, reason from entry_refusals where reason <> 'backlog'") == [
@@ -125,8 +125,8 @@ def test_one_address_enters_once(world):
 def test_broken_addresses_are_nobodys(world):
     world.customer("a", "12-04", email="none", phone=None)
     world.customer("b", "12-05", email="none", phone=None)
-    enter(world, shipped(holdout="0%"))
-    enter(world, shipped(holdout="0%"), AT + timedelta(days=1))
+    enter(world, example(holdout="0%"))
+    enter(world, example(holdout="0%"), AT + timedelta(days=1))
     assert set(world.entered()) == {"a", "b"}
 
 
@@ -136,7 +136,7 @@ def test_who_cannot_be_reached_is_enrolled_and_says_why(world):
     world.customer("bounced", "12-04", phone=None)
     world.suppress("email", "bounced@example.com")
     world.customer("fine", "12-04")
-    entered = enter(world, shipped(holdout="0%"))
+    entered = enter(world, example(holdout="0%"))
     assert (entered.enrolled, entered.eligible) == (4, 1)
     assert dict(world.rows("select customer_id, ineligible_reason from enrollments")) == {
         "silent": "no_consent",
@@ -176,24 +176,24 @@ def test_capacity_is_dealt_out_within_the_arms(world):
 
 def test_a_draining_journey_takes_nobody_in(world):
     world.customer("c", "12-04")
-    assert enter(world, shipped(status="draining", holdout="0%")).enrolled == 0
+    assert enter(world, example(status="draining", holdout="0%")).enrolled == 0
 
 
 def test_a_test_and_a_live_cohort_know_nothing_of_each_other(world):
     world.customer("c", "12-04")
-    enter(world, shipped(live="true", holdout="0%"), mode="test")
-    entered = enter(world, shipped(live="true", holdout="0%"), mode="live")
+    enter(world, example(live="true", holdout="0%"), mode="test")
+    entered = enter(world, example(live="true", holdout="0%"), mode="live")
     assert (entered.mode, entered.enrolled) == ("live", 1)
 
 
 def test_going_live_takes_effect_at_the_next_cohort(world):
-    assert enter(world, shipped(live="false")).mode == "test"
-    assert enter(world, shipped(live="true")).mode == "test"
-    assert enter(world, shipped(live="true"), AT + timedelta(days=1)).mode == "live"
+    assert enter(world, example(live="false")).mode == "test"
+    assert enter(world, example(live="true")).mode == "test"
+    assert enter(world, example(live="true"), AT + timedelta(days=1)).mode == "live"
 
 
 def test_an_outbox_journey_cannot_be_run_live(world):
-    assert enter(world, shipped(live="false"), mode="live").mode == "test"
+    assert enter(world, example(live="false"), mode="live").mode == "test"
 
 
 @pytest.mark.parametrize(

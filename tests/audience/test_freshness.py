@@ -10,7 +10,7 @@ from retention.audience.scores.freshness import find_scores, judge_freshness
 from retention.audience.scores.lifetime_value import refresh_values
 from retention.journey.scores import Scores, Scoring
 from retention.orchestration.scoring import STEPS, bring_scores, needs_scores
-from tests.world import shanghai, shipped
+from tests.world import example, shanghai
 
 AUDIENCES = Path(__file__).resolve().parents[2] / "include" / "sql" / "audiences"
 COHORT = shanghai("2026-12-07 06:00")
@@ -39,7 +39,7 @@ def test_several_audiences_and_the_shipped_ones():
     found = {path.stem: find_scores([path.read_text(encoding="utf-8")]) for path in AUDIENCES.glob("*.sql")}
     assert found["became_churn_warning"] == ("tiers",) and found["churned"] == found["early_warning"] == ("churn",)
     assert found["birthday_in_3_days"] == ()
-    assert not needs_scores(shipped())
+    assert not needs_scores(example())
 
 
 @pytest.mark.parametrize(

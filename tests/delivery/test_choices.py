@@ -7,7 +7,7 @@ from retention.journey.files import Files
 from retention.journey.load import load, load_version
 from retention.orchestration import cohort
 from tests.delivery.test_plan import AT, GREETING, LAST_DAY, deliver, plan
-from tests.world import DAY, shipped
+from tests.world import DAY, example
 
 JOURNEY = "journeys/birthday_care.yaml"
 BEST = "templates/birthday/best/"
@@ -15,7 +15,7 @@ BEST = "templates/birthday/best/"
 
 def make_version(coupon="", send="", words=""):
     """The shipped journey with `instead` in its first step, and a second template that `words` are in."""
-    content = dict(shipped(holdout="0%").content)
+    content = dict(example(holdout="0%").content)
     content[JOURNEY] = (
         content[JOURNEY]
         .replace("valid: 7d}", f"valid: 7d{coupon}}}", 1)
@@ -102,13 +102,13 @@ def test_words_may_speak_of_tier_and_category(people):
 
 
 def test_a_step_without_choices_keeps_none(people):
-    cohort_id = enroll(people, shipped(holdout="0%"))
+    cohort_id = enroll(people, example(holdout="0%"))
     plan(people, cohort_id)
     assert people.rows("select distinct template, facts::text from messages") == [(None, None)]
 
 
 def test_templates_of_one_step_have_one_purpose():
-    content = dict(shipped().content)
+    content = dict(example().content)
     content[JOURNEY] = content[JOURNEY].replace(
         "template: birthday/last_day,", "template: birthday/last_day, instead: {by: country, US: birthday/best},", 1
     )

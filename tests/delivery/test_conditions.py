@@ -14,7 +14,7 @@ from retention.journey.models import Step
 from retention.orchestration import cohort
 from retention.store.queries import look_as_of
 from tests.delivery.test_plan import AT, GREETING, LAST_DAY, deliver, plan
-from tests.world import DAY, LONG_AGO, shipped
+from tests.world import DAY, LONG_AGO, example
 
 SEEN = LAST_DAY
 HOUR = timedelta(hours=1)
@@ -49,7 +49,7 @@ def ask(world, cohort_id, *written, seen_at=SEEN) -> set[str]:
 def cohort_id(world):
     for customer_id in PEOPLE:
         world.customer(customer_id, "12-04", attributes={"level": customer_id[-1]})
-    made = cohort.enroll(world.engine, shipped(holdout="0%"), AT, clock=lambda: AT)
+    made = cohort.enroll(world.engine, example(holdout="0%"), AT, clock=lambda: AT)
     plan(world, made.cohort_id)
     deliver(world, made.cohort_id)
     return made.cohort_id
@@ -168,7 +168,7 @@ def test_a_step_goes_to_those_for_whom_all_hold(world, cohort_id):
     only = 'only_if: [{none: [{ordered: since entry}]}, {attribute: {level: ["1", "2", "3"]}}]'
     for number, who in enumerate(["c01", "c04"]):
         order(world, number, who, GREETING)
-    version = shipped(holdout="0%", exit_when="[]")
+    version = example(holdout="0%", exit_when="[]")
     content = dict(version.content)
     path = "journeys/birthday_care.yaml"
     content[path] = content[path].replace("only_if: coupon_unused", only)

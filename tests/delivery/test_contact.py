@@ -14,7 +14,7 @@ from retention.errors import TooEarly
 from retention.journey.load import load_version
 from retention.journey.policy import Cap, Hours
 from retention.orchestration import cohort
-from tests.world import DAY, LONG_AGO, SHANGHAI, shanghai, shipped
+from tests.world import DAY, LONG_AGO, SHANGHAI, example, shanghai
 
 AT = shanghai("2026-12-01 06:00")
 TEN = shanghai("2026-12-01 10:00")
@@ -51,7 +51,7 @@ class Rules:
 
 def journey(name="birthday_care", replace=(), **changes):
     """The shipped journey under another name, with no holdout and no limits of its own."""
-    content = dict(shipped(**{"holdout": "0%", "exit_when": "[]", **changes}).content)
+    content = dict(example(**{"holdout": "0%", "exit_when": "[]", **changes}).content)
     text = content.pop("journeys/birthday_care.yaml").replace("journey: birthday_care ", f"journey: {name} ")
     for before, after in replace:
         assert before in text, before

@@ -12,7 +12,7 @@ from retention.bench.world import NO_RULES
 from retention.journey.load import load_version
 from retention.orchestration import cohort
 from retention.orchestration.dryrun import dry_run
-from tests.world import INCLUDE, shanghai, shipped
+from tests.world import INCLUDE, example, shanghai
 
 AT = shanghai("2026-12-01 06:00")
 GREETING = shanghai("2026-12-01 10:00")
@@ -26,7 +26,7 @@ WORDS = {
 
 def give(coupon=GIVEN, last_day="", words=WORDS, **changes):
     """The birthday journey with another coupon, plain words and no holdout; `last_day`: more keys of its second step."""
-    content = dict(shipped(**{"holdout": "0%", "live": "true", **changes}).content)
+    content = dict(example(**{"holdout": "0%", "live": "true", **changes}).content)
     path = "journeys/birthday_care.yaml"
     assert GIVEN in content[path]
     content[path] = content[path].replace(GIVEN, coupon).replace("only_if: coupon_unused", last_day or "retired: false")
@@ -101,7 +101,7 @@ def test_each_kind_reaches_the_outbox(world, go, coupon, zh, en):
 
 def test_the_shipped_words_keep_their_coupon(world, go):
     world.customer("a", "12-04", consent=("email",))
-    version = shipped(holdout="0%")
+    version = example(holdout="0%")
     go(version, deliver=True)
     (html,) = world.rows("select html from outbox")[0]
     (code,) = world.rows("select code from coupons")[0]

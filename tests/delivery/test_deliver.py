@@ -17,7 +17,7 @@ from retention.delivery.deliver import deliver_step
 from retention.errors import AccountRefused, BooksOpen, InDoubt, RequestRefused, RetryLater
 from retention.insight.status import lift_stop, stop_sending
 from retention.orchestration import cohort
-from tests.world import shanghai, shipped
+from tests.world import example, shanghai
 
 AT = shanghai("2026-12-01 06:00")
 GREETING = shanghai("2026-12-01 10:00")
@@ -35,7 +35,7 @@ def planned(world):
     def planned(count=120, **options):
         for i in range(count):
             world.customer(f"c{i:03}", "12-04", **options)
-        made = cohort.enroll(world.engine, shipped(holdout="0%"), AT, clock=lambda: AT)
+        made = cohort.enroll(world.engine, example(holdout="0%"), AT, clock=lambda: AT)
         cohort.plan(world.engine, made.cohort_id, "greeting", clock=lambda: GREETING)
         return made.cohort_id
 

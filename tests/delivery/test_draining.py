@@ -10,7 +10,7 @@ from retention.insight.status import lift_stop, stop_sending
 from retention.orchestration import cohort
 from retention.orchestration.alone import run_cohort
 from retention.orchestration.outlook import look_ahead
-from tests.world import shanghai, shipped
+from tests.world import example, shanghai
 
 AT = shanghai("2026-12-01 06:00")
 GREETING, LAST_DAY = shanghai("2026-12-01 10:00"), shanghai("2026-12-07 10:00")
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 
 def version_of(status: str):
-    return shipped(holdout="0%", status=status)
+    return example(holdout="0%", status=status)
 
 
 @pytest.fixture

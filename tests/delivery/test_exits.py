@@ -11,7 +11,7 @@ from retention.journey.load import load_version
 from retention.journey.models import Journey
 from retention.orchestration import cohort
 from tests.delivery.test_plan import AT, GREETING, deliver, plan
-from tests.world import DAY, shipped
+from tests.world import DAY, example
 
 HOUR = timedelta(hours=1)
 SENT = GREETING + 4 * HOUR
@@ -19,7 +19,7 @@ WAYS = ("ordered", "refunded", "complained", "{event: [review, login]}")
 
 
 def version_with(exits, *, transactional=False):
-    content = dict(shipped(holdout="0%", exit_when=exits).content)
+    content = dict(example(holdout="0%", exit_when=exits).content)
     if transactional:
         path = "templates/birthday/greeting/template.yaml"
         content[path] = content[path].replace("purpose: marketing", "purpose: transactional")

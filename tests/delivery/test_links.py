@@ -25,7 +25,7 @@ from retention.errors import ConfigError
 from retention.journey.load import load_version
 from retention.store.months import first_id
 from tests.delivery.test_channels import HOSTILE, KEY, SHIPPED, STEPS, Row, filled
-from tests.world import shipped
+from tests.world import example
 
 WEBSITE = "https://shop.example.com"
 PUBLIC = "https://hello.example.com"
@@ -181,7 +181,7 @@ def test_no_shipped_sms_grows_a_segment(journey, step, locale, message_id):
 
 
 def test_words_worked_on_for_each_person_keep_their_links():
-    content = dict(shipped().content)
+    content = dict(example().content)
     path = "templates/birthday/greeting/email.en.txt"
     content[path] = (
         "Hello {{ customer.name | upper }}: {{ shop.website }} https://b.example.com/x {{ links.unsubscribe }}\n"

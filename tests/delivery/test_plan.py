@@ -13,7 +13,7 @@ from retention.journey.policy import Policy
 from retention.orchestration import cohort
 from retention.store.queries import look_as_of
 from retention.store.tables import SKIP_REASONS
-from tests.world import LONG_AGO, shanghai, shipped
+from tests.world import LONG_AGO, example, shanghai
 
 AT = shanghai("2026-12-01 06:00")
 GREETING = shanghai("2026-12-01 10:00")
@@ -23,7 +23,7 @@ LAST_DAY = shanghai("2026-12-07 10:00")
 @pytest.fixture
 def enter(world):
     def enter(version=None, at=AT, **options):
-        return cohort.enroll(world.engine, version or shipped(holdout="0%"), at, clock=lambda: at, **options).cohort_id
+        return cohort.enroll(world.engine, version or example(holdout="0%"), at, clock=lambda: at, **options).cohort_id
 
     return enter
 
@@ -58,7 +58,7 @@ def test_everybody_has_a_decision(world, enter):
 def test_each_channel_of_all(world, enter):
     world.customer("both", "12-04")
     world.customer("mail_only", "12-04", consent=("email",))
-    content = dict(shipped(holdout="0%").content)
+    content = dict(example(holdout="0%").content)
     path = "journeys/birthday_care.yaml"
     content[path] = content[path].replace("channels: [sms, email]", "all: [sms, email]")
     plan(world, enter(load_version(content)))
@@ -72,7 +72,7 @@ def test_each_channel_of_all(world, enter):
 def test_the_holdout_gets_nothing(world, enter):
     for i in range(40):
         world.customer(f"c{i}", "12-04")
-    plan(world, enter(shipped(holdout="50%")))
+    plan(world, enter(example(holdout="50%")))
     by_arm = dict(
         world.rows(
             "select arm || ' ' || decision || ' ' || coalesce(reason, ''), count(*)::int from messages"
@@ -153,7 +153,7 @@ def test_decided_twice_from_the_same_facts_is_equal_row_for_row(world, enter, se
                 one.order(f"o{i}", f"c{i:02}", AT + timedelta(hours=1))
 
     def decide(one):
-        made = cohort.enroll(one.engine, shipped(holdout="20%"), AT, clock=lambda: GREETING)
+        made = cohort.enroll(one.engine, example(holdout="20%"), AT, clock=lambda: GREETING)
         cohort.plan(one.engine, made.cohort_id, "greeting", clock=lambda: GREETING)
         return one.rows(
             "select e.customer_id, e.occurrence, e.arm, e.is_eligible, m.step, m.channel, m.attempt, m.decision,"
@@ -232,7 +232,7 @@ def test_what_was_corrected_since_counts_as_it_was_known(world, enter):
 def test_a_goal_may_be_any_event(world, enter):
     for name in ("came", "came_late", "looked"):
         world.customer(name, "12-04")
-    cohort_id = enter(shipped(holdout="0%", goal="{event: login, within: 2d, target: 12%}"))
+    cohort_id = enter(example(holdout="0%", goal="{event: login, within: 2d, target: 12%}"))
     plan(world, cohort_id)
     deliver(world, cohort_id)
     for name, kind, days in (("came", "login", 1), ("came_late", "login", 3), ("looked", "view", 1)):
@@ -271,7 +271,7 @@ def test_after_three_days_of_outage_the_late_is_served_and_the_expired_is_counte
 
 
 def test_of_what_is_made_up_nobody_gets_two_steps_a_day(world, enter):
-    version = shipped(holdout="0%")
+    version = example(holdout="0%")
     content = dict(version.content)
     path = "journeys/birthday_care.yaml"
     content[path] = content[path].replace("day 6, 10:00", "day 1, 10:00").replace("    only_if: coupon_unused\n", "")
@@ -341,7 +341,7 @@ def test_two_plans_at_once_decide_once(world, enter):
 def on_one_channel(channel: str, purpose: str):
     """The shipped journey with one channel, from which nobody exits."""
     changes = {"channels: [sms, email]": f"channels: [{channel}]", "purpose: marketing": f"purpose: {purpose}"}
-    content = dict(shipped(holdout="0%", exit_when="[]").content)
+    content = dict(example(holdout="0%", exit_when="[]").content)
     for before, after in changes.items():
         content = {path: words.replace(before, after) for path, words in content.items()}
     words = {"whatsapp": f"---\ncontent_sid: HX{'0' * 32}\n---\nHello.\n", "webhook": "Hello.\n"}.get(channel)
@@ -468,5 +468,5 @@ def test_a_plan_leaves_the_settings_of_its_transaction_alone(world, enter):
         conn.execute(text("set local work_mem = '5MB'"))
         before = [conn.scalar(text(f"show {name}")) for name in names]
         for step in ("greeting", "last_day"):  # as a dry run does
-            plan_step(conn, shipped(holdout="0%"), cohort_id, step, policy=Policy(), now=GREETING, facts_at=GREETING)
+            plan_step(conn, example(holdout="0%"), cohort_id, step, policy=Policy(), now=GREETING, facts_at=GREETING)
             assert [conn.scalar(text(f"show {name}")) for name in names] == before

@@ -20,7 +20,7 @@ from tests.delivery.tea import NOW, set_accounts
 from tests.delivery.test_contract import letters_of
 from tests.delivery.test_deliver import GREETING, deliver, outcomes, planned  # noqa: F401 - planned is a fixture
 from tests.delivery.test_reconcile import Knowing, in_doubt, lost, settle  # noqa: F401 - lost is a fixture
-from tests.world import LONG_AGO, shipped
+from tests.world import LONG_AGO, example
 
 
 @contextmanager
@@ -306,13 +306,13 @@ def test_a_test_obeys_stops(world, journey):
     with world.engine.begin() as conn:
         stop_sending(conn, journey, reason="x", actor="ada", now=NOW)
     with world.engine.connect() as conn, pytest.raises(RetentionError, match="is stopped"):
-        write_test(conn, shipped(), "greeting", channel="email", address="ann@example.com", now=NOW)
+        write_test(conn, example(), "greeting", channel="email", address="ann@example.com", now=NOW)
 
 
 def test_a_test_spares_who_left_however_it_is_spelt(world):
     world.suppress("email", "ann@example.com", LONG_AGO)
     with world.engine.connect() as conn, pytest.raises(RetentionError, match="suppressed"):
-        write_test(conn, shipped(), "greeting", channel="email", address="Ann@Example.com", now=NOW)
+        write_test(conn, example(), "greeting", channel="email", address="Ann@Example.com", now=NOW)
 
 
 def test_a_test_waits_for_a_paused_account(world):

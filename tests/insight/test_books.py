@@ -4,7 +4,7 @@ import pytest
 
 from retention.errors import BooksOpen
 from retention.orchestration import cohort
-from tests.world import shanghai, shipped
+from tests.world import example, shanghai
 
 AT = shanghai("2026-12-07 06:00")
 
@@ -12,7 +12,7 @@ AT = shanghai("2026-12-07 06:00")
 def test_a_step_that_decided_for_nobody_keeps_them_open_whatever_the_other_step_did(world):
     for n in range(3):
         world.customer(f"c{n}", "12-10")
-    entered = cohort.enroll(world.engine, shipped(), AT, mode="test", is_on_time=True)
+    entered = cohort.enroll(world.engine, example(), AT, mode="test", is_on_time=True)
     cohort.plan(world.engine, entered.cohort_id, "last_day")
     with pytest.raises(BooksOpen, match="greeting: 3 undecided - clear the step's `plan`"):
         cohort.settle(world.engine, entered.cohort_id)

@@ -14,7 +14,7 @@ from retention.journey.load import load_version
 from retention.orchestration import cohort
 from retention.store.queries import look_as_of
 from retention.store.tables import MODES, metadata
-from tests.world import DAY, LONG_AGO, shanghai, shipped
+from tests.world import DAY, LONG_AGO, example, shanghai
 
 AT = shanghai("2026-12-01 06:00")
 GREETING = shanghai("2026-12-01 10:00")
@@ -36,13 +36,13 @@ def undo(world, merged="b", at=NOON + DAY):
 
 
 def with_audience(sql, **changes):
-    content = dict(shipped(holdout="0%", **changes).content)
+    content = dict(example(holdout="0%", **changes).content)
     content["sql/audiences/birthday_in_3_days.sql"] = sql
     return load_version(content)
 
 
 def enter(world, version=None, at=AT, **options):
-    return cohort.enroll(world.engine, version or shipped(holdout="0%"), at, clock=lambda: at, **options)
+    return cohort.enroll(world.engine, version or example(holdout="0%"), at, clock=lambda: at, **options)
 
 
 def plan(world, cohort_id, step="greeting", at=GREETING):
@@ -419,9 +419,9 @@ def test_who_was_ever_in_a_journey_is_not_carried_again(world):
 
 def test_a_test_enrollment_does_not_end_a_live_one(world):
     world.customer("a", "12-04")
-    enter(world, shipped(holdout="0%", live="true"), mode="test")
+    enter(world, example(holdout="0%", live="true"), mode="test")
     world.customer("b", "12-04")
-    enter(world, shipped(holdout="0%", live="true"), mode="live")
+    enter(world, example(holdout="0%", live="true"), mode="live")
     with world.engine.begin() as conn:
         conn.execute(text("delete from enrollments where customer_id = 'a' and mode = 'live'"))
     assert merge_(world, at=AT + HOUR).ended == ()

@@ -23,7 +23,7 @@ from retention.intake.quality_policy import DEFAULTS, Checks, QualityPolicy, loa
 from retention.journey.policy import Policy
 from retention.orchestration import cohort
 from retention.orchestration.dryrun import dry_run
-from tests.world import DAY, INCLUDE, shanghai, shipped
+from tests.world import DAY, INCLUDE, example, shanghai
 
 NOW = shanghai("2026-12-01 09:30")  # a Tuesday
 EARLIER = NOW - timedelta(days=40)
@@ -615,7 +615,7 @@ def company(world):
 
 
 def enroll(world, at=AT):
-    return cohort.enroll(world.engine, shipped(holdout="0%"), AT, clock=lambda: at).cohort_id
+    return cohort.enroll(world.engine, example(holdout="0%"), AT, clock=lambda: at).cohort_id
 
 
 def plan(world, cohort_id, at=GREETING):
@@ -797,7 +797,7 @@ def test_a_cohort_of_a_moment_under_a_hold_enters_on_what_was_known_after_it(wor
 
 def test_a_dry_run_shows_the_hold_and_does_not_refuse(company):
     def look_ahead():
-        return dry_run(company.engine, shipped(holdout="0%"), AT, policy=Policy(), now=AT)
+        return dry_run(company.engine, example(holdout="0%"), AT, policy=Policy(), now=AT)
 
     assert look_ahead().as_dict()["data_hold"] is None
     bad_load(company)

@@ -10,7 +10,7 @@ from retention.intake.loaded import Counts
 from retention.journey.policy import Policy
 from retention.orchestration.dryrun import dry_run
 from tests.intake.conftest import NOW, shared
-from tests.world import World, shanghai, shipped
+from tests.world import World, example, shanghai
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_adventureworks_customers(bring, engine, raw_customers):
         ahead = {((day + timedelta(days=n)).month, (day + timedelta(days=n)).day) for n in (1, 2, 3)}
         birthdays = zip(born.dt.month, born.dt.day, strict=True)
         expected = sum(birthday in ahead for birthday in birthdays)
-        planned = dry_run(engine, shipped(), shanghai(f"{day} 06:00"), policy=Policy(), now=NOW)
+        planned = dry_run(engine, example(), shanghai(f"{day} 06:00"), policy=Policy(), now=NOW)
         assert planned.entered.enrolled == expected > 30
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from retention.errors import ConfigError
-from retention.journey.files import Files, read_files
+from retention.journey.files import Files
 from retention.journey.law import Law, read_law
 from retention.journey.load import load, load_version
 from retention.journey.policy import read_policy
+from tests.world import example_files
 
 INCLUDE = Path(__file__).resolve().parents[2] / "include"
-SHIPPED = read_files(INCLUDE)
+SHIPPED = example_files()
 LAW, _ = read_law("include/law.yaml", SHIPPED["law.yaml"])
 JOURNEY, POLICY, SHOP = "journeys/birthday_care.yaml", "policy.yaml", "shop.yaml"
 GREETING = "templates/birthday/greeting/"

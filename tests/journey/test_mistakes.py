@@ -13,6 +13,7 @@ import pytest
 from retention.journey.fields import OWN_DAGS
 from retention.journey.files import Files, read_files
 from retention.journey.load import load
+from tests.world import example_files
 
 HERE = Path(__file__).parent
 BAD = HERE / "bad"
@@ -30,7 +31,7 @@ def is_beside(path: str) -> bool:
     return all(path.startswith(kept) for folder, kept in BESIDE.items() if path.startswith(folder))
 
 
-SHIPPED = {path: text for path, text in read_files(INCLUDE).items() if is_beside(path)}
+SHIPPED = {path: text for path, text in example_files().items() if is_beside(path)}
 
 
 def read_case(path: Path) -> Files:
@@ -78,7 +79,7 @@ def test_every_expected_text_has_its_case() -> None:
 def test_no_journey_may_have_the_name_of_a_dag_of_ours() -> None:
     ours = {path.stem for path in (HERE.parents[1] / "dags").glob("*.py") if not path.stem.startswith("journeys")}
     assert ours <= set(OWN_DAGS)
-    text = (INCLUDE / "journeys" / "birthday_care.yaml").read_text(encoding="utf-8")
+    text = SHIPPED["journeys/birthday_care.yaml"]
     for name in OWN_DAGS:
         mine = Files({**SHIPPED, f"journeys/{name}.yaml": text.replace("journey: birthday_care", f"journey: {name}")})
         [problem] = load(mine).broken[name]

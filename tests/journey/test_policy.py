@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from retention.errors import ConfigError
 from retention.journey.document import read_document
-from retention.journey.files import Files, read_files
+from retention.journey.files import Files
 from retention.journey.load import load, load_version
 from retention.journey.policy import Cap, Policy, examine_rules, read_policy
 from retention.journey.policy_fields import DAY, Hours
@@ -23,12 +23,13 @@ from retention.journey.policy_file import PolicyFile
 from retention.journey.schema import POLICY_FILE_NAME, policy_schema, write_policy_schema
 from retention.orchestration.desk import lay_out
 from tests.journey.test_robustness import EXAMPLES, SNIPPETS, edits, mutate, trees
+from tests.world import example_files
 
 INCLUDE = Path(__file__).resolve().parents[2] / "include"
 SHIPPED = Files(
     {
         path: text
-        for path, text in read_files(INCLUDE).items()
+        for path, text in example_files().items()
         if not path.startswith("journeys/") or path == "journeys/birthday_care.yaml"  # a new journey changes no text
     }
 )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from retention.errors import Problem
-from retention.journey.files import Files, read_files
+from retention.journey.files import Files
 from retention.journey.load import load
+from tests.world import example_files
 
 EXAMPLES = int(os.environ.get("RETENTION_EXAMPLES", "150"))
 """How many examples per property; `make soak` asks for many more."""
 
-SHIPPED = read_files(Path(__file__).resolve().parents[2] / "include")
+SHIPPED = example_files()
 PATHS = sorted(SHIPPED)
 SNIPPETS = [
     "{{", "}}", "{%", "%}", "{#", "{% if customer.name %}", "{{ customer.name }}", "{{ ((((1)))) }}", "{{ 9**9**9 }}",

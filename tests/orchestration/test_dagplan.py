@@ -12,7 +12,7 @@ from retention.journey.load import load, load_version
 from retention.orchestration.airflow_database import list_pools
 from retention.orchestration.dagplan import count_active_runs, plan_dag, pool_of
 from retention.store.database import ROOT
-from tests.world import INCLUDE, shipped
+from tests.world import INCLUDE, example
 
 
 def test_it_knows_no_airflow():
@@ -21,7 +21,7 @@ def test_it_knows_no_airflow():
 
 
 def test_one_group_a_step_in_the_journey_s_order_with_its_channels():
-    plan = plan_dag(shipped())
+    plan = plan_dag(example())
     assert [(step.step_id, step.channels) for step in plan.steps] == [
         ("greeting", ("sms", "email")),
         ("last_day", ("sms", "email")),
@@ -40,19 +40,19 @@ def test_one_group_a_step_in_the_journey_s_order_with_its_channels():
     [("0 6 * * *", 1), ("0 6,18 * * *", 2), ("0 6 * * 1", 1), ("*/30 * * * *", 48), ("0 6 1 1 *", 1)],
 )
 def test_as_many_runs_at_once_as_days_and_firings_need(schedule, a_day):
-    journey = shipped().journey.model_copy(update={"schedule": schedule})
+    journey = example().journey.model_copy(update={"schedule": schedule})
     days = 8  # the last step is due on day 6 at 10:00 and expires a day later
     assert journey.length == timedelta(days=7, hours=10)
     assert days * a_day < count_active_runs(journey) <= days * a_day + 5
 
 
 def test_every_channel_of_a_plan_has_its_pool():
-    plan = plan_dag(shipped())
+    plan = plan_dag(example())
     assert {pool_of(channel) for step in plan.steps for channel in step.channels} <= set(list_pools())
 
 
 def test_a_channel_that_people_under_way_may_need_stays():
-    old = shipped()
+    old = example()
     content = dict(old.content)
     path = "journeys/birthday_care.yaml"
     content[path] = content[path].replace("channels: [sms, email]", "channels: [email]")
@@ -63,7 +63,7 @@ def test_a_channel_that_people_under_way_may_need_stays():
 
 
 def test_its_page_has_the_words_of_every_message():
-    version = shipped()
+    version = example()
     words = plan_dag(version).words
     for template in version.templates.values():
         for part in template.parts.values():
@@ -75,7 +75,7 @@ def test_its_page_has_the_words_of_every_message():
 
 def test_its_page_says_first_what_is_wrong_with_the_file():
     problem = Problem("include/journeys/birthday_care.yaml", 7, 'unknown key "templat".', 'Did you mean "template"?')
-    plan = plan_dag(shipped(), [problem])
+    plan = plan_dag(example(), [problem])
     assert str(problem) in plan.words.split("##")[0] and "broken file" in plan.tags
     assert plan.problems == (problem,)
 

@@ -21,7 +21,7 @@ from datetime import datetime
 import retention.delivery.channels.outbox as outbox
 from retention.orchestration.alone import run_cohort
 from retention.store.database import connect
-from tests.world import shipped
+from tests.world import example
 
 def slow(self, *rest, send=outbox.OutboxProvider.hand_over):
     time.sleep(0.02)
@@ -30,7 +30,7 @@ def slow(self, *rest, send=outbox.OutboxProvider.hand_over):
 
 outbox.OutboxProvider.hand_over = slow
 print("ready", flush=True)
-run_cohort(connect(sys.argv[1]), shipped(), datetime.fromisoformat(sys.argv[4]), mode="test", is_on_time=True)
+run_cohort(connect(sys.argv[1]), example(), datetime.fromisoformat(sys.argv[4]), mode="test", is_on_time=True)
 """
 
 

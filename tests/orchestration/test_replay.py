@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from retention.journey.files import Files, read_files
+from retention.journey.files import Files
 from retention.journey.load import load
 from retention.journey.policy import read_policy
 from retention.journey.scores import Scores
@@ -16,12 +16,11 @@ from retention.orchestration import cohort
 from retention.orchestration.alone import run_cohort
 from retention.orchestration.replay import fingerprint, replay
 from retention.orchestration.scoring import bring_scores, needs_scores
-from retention.store.database import ROOT
 from retention.store.migrate import create_database
 from retention.store.scratch import scratch_store
-from tests.world import shanghai
+from tests.world import example_files, shanghai
 
-FILES = read_files(ROOT / "include")
+FILES = example_files()
 BIRTHDAY = {"birthday_care": load(FILES).versions["birthday_care"]}
 RULES = read_policy(FILES)
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 6)

@@ -11,12 +11,12 @@ from retention.insight.status import stop_sending
 from retention.orchestration import cohort
 from retention.orchestration.rerun import Wish, count_fates, parse_days, rerun, sum_up, write_numbers
 from tests.delivery.test_plan import AT, GREETING, deliver, plan
-from tests.world import DAY, shipped
+from tests.world import DAY, example
 
 HOUR = timedelta(hours=1)
 TODAY = date(2026, 12, 1)
 LATER = GREETING + 3 * HOUR
-VERSION = shipped(holdout="0%")
+VERSION = example(holdout="0%")
 
 
 @pytest.fixture

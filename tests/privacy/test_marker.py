@@ -18,7 +18,7 @@ from retention.store.tables import metadata
 from tests.web_public import signing
 from tests.web_public.test_events import AT as EVENT_AT
 from tests.web_public.test_events import NOW, make, sources  # noqa: F401 - a fixture
-from tests.world import DAY, shipped
+from tests.world import DAY, example
 
 ID, OTHER, ORDER = "mkq-7781", "mkq-8892", "MKORD-5501"
 NAME, EMAIL, PHONE = "Quirinus Zäpfelmann", "quirinus.z@marker.example", "+12025550147"
@@ -74,7 +74,7 @@ def planted(world, tmp_path, sources, retention):  # noqa: F811
     )
     with world.engine.begin() as conn:
         merge.merge_customers(conn, ID, OTHER, reason=f"both are {NAME}", actor="ada", now=early + 2 * DAY)
-    made = cohort.enroll(world.engine, shipped(holdout="0%"), ENTERS, mode="live", clock=lambda: ENTERS)
+    made = cohort.enroll(world.engine, example(holdout="0%"), ENTERS, mode="live", clock=lambda: ENTERS)
     due = ENTERS + timedelta(hours=10)
     cohort.plan(world.engine, made.cohort_id, "greeting", policy=NO_RULES, clock=lambda: due)
     for channel in ("sms", "email"):

@@ -10,7 +10,7 @@ from retention.bench.world import NO_RULES
 from retention.orchestration import cohort
 from retention.orchestration.upkeep import maintain
 from retention.store.months import list_months
-from tests.world import DAY, shanghai, shipped
+from tests.world import DAY, example, shanghai
 
 KEEP = {"messages": 400 * DAY, "raw_events": 90 * DAY, "outbox": 90 * DAY, "rejected_rows": 30 * DAY}
 AT = shanghai("2026-01-05 06:00")
@@ -25,7 +25,7 @@ def home(tmp_path):
 
 def go_through(world, at=AT, *, settled=True):
     """A cohort of two that was planned, delivered, and settled."""
-    made = cohort.enroll(world.engine, shipped(holdout="0%"), at, clock=lambda: at)
+    made = cohort.enroll(world.engine, example(holdout="0%"), at, clock=lambda: at)
     due = at + timedelta(hours=4)
     cohort.plan(world.engine, made.cohort_id, "greeting", policy=NO_RULES, clock=lambda: due)
     for channel in ("sms", "email"):

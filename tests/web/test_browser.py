@@ -15,7 +15,7 @@ from retention.audience.scores import refresh_scores
 from retention.orchestration.alone import run_cohort
 from retention.web.app import Guards, build_app
 from tests.web.test_data_page import load
-from tests.world import shanghai, shipped
+from tests.world import example, shanghai
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")]
@@ -72,7 +72,7 @@ def test_a_hostile_mail_does_nothing_and_pages_fit_a_phone(world, address, page,
     world.customer("wang", "12-04", consent=("email",), name="王" * 30)
     moment = shanghai("2026-12-01 06:00")
     made = run_cohort(
-        world.engine, shipped(holdout="0%"), moment, mode="test", is_on_time=True, clock=lambda: moment
+        world.engine, example(holdout="0%"), moment, mode="test", is_on_time=True, clock=lambda: moment
     ).entered
     with world.engine.begin() as conn:
         conn.execute(text("update outbox set html = :html"), {"html": HOSTILE})

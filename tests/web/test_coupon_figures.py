@@ -1,7 +1,6 @@
 """What coupons cost and which pools end soon: on a journey's page, in `retention status` and `retention check`."""
 
 import json
-import shutil
 from datetime import timedelta
 
 import pytest
@@ -11,7 +10,7 @@ from retention.bench.world import NO_RULES
 from retention.orchestration import cohort
 from retention.web.views import view_journey
 from tests.delivery.test_coupons import AT, GREETING, GIVEN, give
-from tests.world import INCLUDE
+from tests.world import copy_include
 
 POOLED = "coupon: {kind: amount_off, value: 30, minimum: 200, currency: CNY, pool: summer, valid: 7d}"
 
@@ -20,7 +19,7 @@ POOLED = "coupon: {kind: amount_off, value: 30, minimum: 200, currency: CNY, poo
 def include(tmp_path):
     """The shipped files, the journey with a coupon of a pool."""
     target = tmp_path / "include"
-    shutil.copytree(INCLUDE, target)
+    copy_include(target)
     path = target / "journeys" / "birthday_care.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace(GIVEN, POOLED), encoding="utf-8")
     return target

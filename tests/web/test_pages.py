@@ -2,7 +2,6 @@
 
 import html as html_text
 import re
-import shutil
 from datetime import timedelta
 
 import pytest
@@ -15,16 +14,15 @@ from retention.audience.scores import refresh_scores
 from retention.errors import CohortHeld
 from retention.insight import figures
 from retention.insight.status import stop_sending
-from retention.journey.files import Files, read_files
+from retention.journey.files import Files
 from retention.journey.load import load
 from retention.orchestration import cohort
 from retention.orchestration.alone import run_cohort
 from retention.store import tables
-from retention.store.database import ROOT
 from retention.web import words
 from retention.web.app import Guards, build_app
 from retention.web.views import snapshot
-from tests.world import shanghai, shipped
+from tests.world import copy_include, example, example_files, shanghai
 
 AT = shanghai("2026-12-01 06:00")
 NOW = shanghai("2026-12-10 12:00")
@@ -59,7 +57,7 @@ def fill(world):
 
 
 def carry(world, *, mode="test", is_on_time=True, **changes):
-    version = shipped(**{"holdout": "0%"} | changes)
+    version = example(**{"holdout": "0%"} | changes)
     return run_cohort(world.engine, version, AT, mode=mode, is_on_time=is_on_time, clock=lambda: NOW).entered.cohort_id
 
 
@@ -213,7 +211,7 @@ def test_what_was_heard_later_counts_messages_once(world, pages):
 
 def test_a_decision_that_was_made_anew_counts_once(world):
     fill(world)
-    made = cohort.enroll(world.engine, shipped(holdout="0%"), AT, clock=lambda: AT)
+    made = cohort.enroll(world.engine, example(holdout="0%"), AT, clock=lambda: AT)
     due = shanghai("2026-12-01 10:00")
     cohort.plan(world.engine, made.cohort_id, "greeting", clock=lambda: due)
     world.consent("cy", "email", True, AT)
@@ -236,7 +234,7 @@ def test_messages_on_several_channels_are_not_several_people(world):
 
 def test_who_was_not_taken_in(world, pages):
     fill(world)
-    made = cohort.enroll(world.engine, shipped(), shanghai("2026-12-09 06:00"), clock=lambda: NOW)
+    made = cohort.enroll(world.engine, example(), shanghai("2026-12-09 06:00"), clock=lambda: NOW)
     answer = pages.get(page_of(made.cohort_id))
     assert rows_of(answer.text, "Who entered") == {"backlog": ["7"]}
     assert world.count("entry_refusals", cohort_id=made.cohort_id, reason="backlog") == 7
@@ -258,7 +256,7 @@ def test_what_needs_a_person_is_said_first(world, pages):
 
 def test_a_held_cohort_says_how_to_let_it_in(world, pages):
     fill(world)
-    version = shipped(entry="{window: 3d, backlog: skip, reenter_after: 300d, hold_above: 2}")
+    version = example(entry="{window: 3d, backlog: skip, reenter_after: 300d, hold_above: 2}")
     with pytest.raises(CohortHeld):
         cohort.enroll(world.engine, version, AT, clock=lambda: AT, run_id="held_run")
     answer = pages.get(f"{CARE}/runs/held_run")
@@ -283,7 +281,7 @@ def test_pages_cost_the_same_statements_whatever_the_size(world, pages):
     for i in range(60):
         world.customer(f"n{i}", "12-05")
     moment = shanghai("2026-12-02 06:00")
-    large = run_cohort(world.engine, shipped(), moment, mode="test", is_on_time=True, clock=lambda: NOW).entered
+    large = run_cohort(world.engine, example(), moment, mode="test", is_on_time=True, clock=lambda: NOW).entered
     assert large.enrolled == 60
     assert count_statements(page_of(large.cohort_id)) == count_statements(small) < 15
 
@@ -295,8 +293,8 @@ def test_each_run_finds_the_cohort_it_carries(world, pages):
     fill(world)
     scheduled = "scheduled__2026-12-01T06:00:00+08:00"
     for run_id in (scheduled, "manual__again", scheduled):
-        cohort.enroll(world.engine, shipped(), AT, clock=lambda: AT, run_id=run_id)
-    cohort.enroll(world.engine, shipped(), shanghai("2026-12-02 06:00"), clock=lambda: AT, run_id="other")
+        cohort.enroll(world.engine, example(), AT, clock=lambda: AT, run_id=run_id)
+    cohort.enroll(world.engine, example(), shanghai("2026-12-02 06:00"), clock=lambda: AT, run_id="other")
     assert world.count("cohort_runs") == 3
     for run_id in (scheduled, scheduled.replace(":", "%3A").replace("+", "%2B"), "manual__again"):
         answer = pages.get(f"{CARE}/runs/{run_id}")
@@ -316,7 +314,7 @@ def test_an_unknown_run_is_told_what_to_do(pages):
 def test_a_journey_lists_its_cohorts_a_page_at_a_time(world, pages, monkeypatch):
     monkeypatch.setattr(figures, "COHORTS_A_PAGE", 2)
     for day in ("01", "02", "03"):
-        cohort.enroll(world.engine, shipped(), shanghai(f"2026-12-{day} 06:00"), mode="test", clock=lambda: NOW)
+        cohort.enroll(world.engine, example(), shanghai(f"2026-12-{day} 06:00"), mode="test", clock=lambda: NOW)
     first = pages.get(CARE).text
     older = re.search(r'href="([^"]+before=\d+)"', first)[1]
     assert re.findall(r">(2026-12-0\d) 06:00</a>", first) == ["2026-12-03", "2026-12-02"]
@@ -330,7 +328,7 @@ def test_stops_and_broken_files_are_seen(world, tmp_path):
     with world.engine.begin() as conn:
         stop_sending(conn, None, reason=SCRIPT, actor="ops", now=NOW)
     include = tmp_path / "include"
-    shutil.copytree(ROOT / "include", include)
+    copy_include(include)
     file = include / "journeys" / "birthday_care.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("holdout: 10%", "holdout: 80%"), encoding="utf-8")
     pages = open_pages(world.engine, include=include)
@@ -382,7 +380,7 @@ def test_a_mail_is_shown_in_a_sandbox(world, pages):
 def test_live_messages_are_not_shown(world, pages):
     fill(world)
     live = run_cohort(
-        world.engine, shipped(holdout="0%", live="true"), AT, clock=lambda: shanghai("2026-12-01 11:00")
+        world.engine, example(holdout="0%", live="true"), AT, clock=lambda: shanghai("2026-12-01 11:00")
     ).entered
     assert live.mode == "live" and world.count("outbox") == 4
     listed = pages.get(page_of(live.cohort_id)).text
@@ -393,7 +391,7 @@ def test_live_messages_are_not_shown(world, pages):
 def test_a_message_is_shown_in_its_own_cohort_and_journey(world, pages):
     fill(world)
     mine = carry(world)
-    other = cohort.enroll(world.engine, shipped(), shanghai("2026-12-09 06:00"), mode="test", clock=lambda: NOW)
+    other = cohort.enroll(world.engine, example(), shanghai("2026-12-09 06:00"), mode="test", clock=lambda: NOW)
     letter = first_letter(world)
     assert pages.get(f"{page_of(mine)}/messages/{letter}").status_code == 200
     assert pages.get(f"{page_of(other.cohort_id)}/messages/{letter}").status_code == 404
@@ -487,7 +485,7 @@ def test_masks(address, masked):
 
 def test_a_cohort_that_went_by_old_scores_says_so(world, pages):
     fill(world)
-    files = read_files(ROOT / "include")
+    files = example_files()
     texts = dict(files)
     path = "journeys/birthday_care.yaml"
     texts[path] = files[path].replace("audience: birthday_in_3_days", "audience: became_churn_warning")

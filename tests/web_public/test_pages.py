@@ -21,7 +21,7 @@ from retention.orchestration.alone import run_cohort
 from retention.web.public.app import make_app
 from retention.web.public.front import Front
 from retention.web.public.pages import read_front, routes
-from tests.world import shanghai, shipped
+from tests.world import example, shanghai
 
 KEY = "0123456789abcdef0123456789abcdef"
 PUBLIC = "https://hello.example.com"
@@ -55,7 +55,7 @@ def front(signer):
         "tips": {"zh-CN": "生活小贴士", "en": "Tips for the home"},
         "new": {"zh-CN": "新品", "en": "New arrivals"},
     }
-    return Front(shipped().shop, signer, topics)
+    return Front(example().shop, signer, topics)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def send(world, clock):
         clock_was, clock.now = clock.now, shanghai("2026-12-01 10:05")
         live = {"live": "true"} if mode == "live" else {}
         run_cohort(
-            world.engine, shipped(holdout="0%", **live), shanghai("2026-12-01 06:00"),
+            world.engine, example(holdout="0%", **live), shanghai("2026-12-01 06:00"),
             mode=mode, clock=clock, is_on_time=mode == "test",
         )  # fmt: skip
         clock.now = clock_was
@@ -389,7 +389,7 @@ def test_the_journey_goes_no_further(world, letter, web, clock):
     """The letter's second step finds that its receiver left."""
     web.post(path_of(letter[1], "u"), data={"answer": "all"})
     clock.now = shanghai("2026-12-07 10:30")
-    run_cohort(world.engine, shipped(holdout="0%", live="true"), shanghai("2026-12-01 06:00"), mode="live", clock=clock)
+    run_cohort(world.engine, example(holdout="0%", live="true"), shanghai("2026-12-01 06:00"), mode="live", clock=clock)
     assert world.decisions("last_day")["wang"][0] == "skip"
 
 

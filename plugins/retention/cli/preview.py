@@ -28,7 +28,7 @@ def preview(
     person = None
     if customer:
         with open_store().connect() as conn:
-            person = find_customer(conn, customer, now, version.journey.timezone)
+            person = find_customer(conn, version, customer, now)
     shown = show(version, now, person)
     path = out or Path(f"{journey}.preview.html")
     path.write_text(write_preview(version, shown, customer), encoding="utf-8")

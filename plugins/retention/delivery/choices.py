@@ -14,23 +14,28 @@ from retention.store.staging import analyze
 SPOKEN = ("tier", "category")
 """The values that words may speak of: customer.tier, customer.category."""
 
+OF_ENROLLMENTS = ("variant", "audience")
+"""The values that somebody has in a cohort alone."""
+
+STATEMENTS = {
+    "tier": "branch/tier",
+    "churn": "branch/churn",
+    "stratum": "branch/stratum",
+    "country": "branch/country",
+    "category": "branch/category",
+    "variant": "branch/variant",
+    "audience": "branch/audience",
+}
+"""What fills planned_values with each."""
+
 
 def choose(conn: Connection, version: Version, step: Step) -> None:
     """Fill planned_choices, and planned_offers, for planned_people; empty where all get the same."""
     run(conn, "branch/make_choices")
-    said = _list_spoken(version, step)
-    by_template, by_coupon = step.send.instead, step.coupon.instead if step.coupon else None
-    branches = [it for it in (by_template, by_coupon) if it]
-    if not branches and not said:
+    if not _fill_values(conn, version, step):
         return
-    run(conn, "branch/make_values")
-    scheme_of = {branch.by: branch.scheme for branch in branches}
-    for name in sorted({*said, *(branch.by for branch in branches)}):
-        if name == "tier":
-            run(conn, "branch/tier", name=name, scheme=scheme_of.get(name, "six"))
-        else:
-            _fill(conn, name)
-    analyze(conn, "planned_values")
+    by_template, by_coupon = step.send.instead, step.coupon.instead if step.coupon else None
+    said = _list_spoken(version, step)
     run(
         conn,
         "branch/choose",
@@ -47,16 +52,29 @@ def choose(conn: Connection, version: Version, step: Step) -> None:
         run(conn, "branch/choose_offers")
 
 
-def _fill(conn: Connection, name: str) -> None:
-    statements = {
-        "churn": "branch/churn",
-        "stratum": "branch/stratum",
-        "country": "branch/country",
-        "category": "branch/category",
-        "variant": "branch/variant",
-        "audience": "branch/audience",
-    }
-    run(conn, statements[name], name=name)
+def find_values(conn: Connection, version: Version, step: Step, customer_id: str) -> dict[str, str]:
+    """The values by which the step's words and coupon differ for one customer, name -> value, as of the instant that is set
+    (`look_as_of`). Without variant and audience: those are an enrollment's. Leaves nothing behind."""
+    with conn.begin_nested() as savepoint:
+        run(conn, "branch/make_one", customer_id=customer_id)
+        found = dict(map(tuple, run(conn, "branch/list_values"))) if _fill_values(conn, version, step) else {}
+        savepoint.rollback()
+    return {name: value for name, value in found.items() if name not in OF_ENROLLMENTS}
+
+
+def _fill_values(conn: Connection, version: Version, step: Step) -> bool:
+    """Make and fill planned_values for planned_people; False, and no table, where all get the same."""
+    branches = [it for it in (step.send.instead, step.coupon.instead if step.coupon else None) if it]
+    names = sorted({*_list_spoken(version, step), *(branch.by for branch in branches)})
+    if not names:
+        return False
+    run(conn, "branch/make_values")
+    scheme_of = {branch.by: branch.scheme for branch in branches}
+    for name in names:
+        scheme = {"scheme": scheme_of.get(name, "six")} if name == "tier" else {}
+        run(conn, STATEMENTS[name], name=name, **scheme)
+    analyze(conn, "planned_values")
+    return True
 
 
 def _list_spoken(version: Version, step: Step) -> tuple[str, ...]:
@@ -65,4 +83,4 @@ def _list_spoken(version: Version, step: Step) -> tuple[str, ...]:
     return tuple(name for name in SPOKEN if name in used)
 
 
-__all__ = ["choose"]
+__all__ = ["choose", "find_values"]

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from retention.delivery.choices import OF_ENROLLMENTS, find_values
 from retention.delivery.links import show_links
 from retention.delivery.render import Renderer
 from retention.delivery.segments import count_segments
@@ -28,11 +29,11 @@ NAMES = {"zh": "王小明", "en": "Alex"}
 
 @dataclass(frozen=True)
 class Person:
-    """Whose messages they are: name, locale, and the values that words may speak of."""
+    """Whose messages they are: name, locale, and by step the values by which words and coupons differ."""
 
     name: str | None
     locale: str
-    facts: dict[str, str]
+    facts: dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -68,24 +69,24 @@ class _Row:
     coupon_gift: str | None
 
 
-def find_customer(conn: Connection, customer_id: str, now: datetime, zone: str) -> Person:
-    """A customer as of now. Raises RetentionError for a stranger."""
-    look_as_of(conn, now, zone=zone)
+def find_customer(conn: Connection, version: Version, customer_id: str, now: datetime) -> Person:
+    """A customer as of now, by the plan's own statements. Raises RetentionError for a stranger."""
+    look_as_of(conn, now, zone=version.journey.timezone)
     row = conn.execute(
-        text(
-            "select c.name, c.locale, (select t.tier from as_of.tiers t where t.customer_id = c.customer_id and t.scheme = 'six'"
-            " limit 1) as tier, c.country from as_of.customers c where c.customer_id = :id"
-        ),
-        {"id": customer_id},
+        text("select name, locale from as_of.customers where customer_id = :id"), {"id": customer_id}
     ).first()
     if row is None:
         raise RetentionError(f'--customer "{customer_id}": nobody has this id. Check the spelling.')
-    facts = {"tier": row.tier, "country": row.country}
-    return Person(row.name, row.locale or "", {name: value for name, value in facts.items() if value})
+    own = {step.id: find_values(conn, version, step, customer_id) for step in version.journey.steps}
+    facts = {}
+    for step in version.journey.steps:  # a later step speaks of the coupon that an earlier one chose
+        facts[step.id] = {k: v for it in (*_coupon_steps(version, step), step) for k, v in own[it.id].items()}
+    return Person(row.name, row.locale or "", facts)
 
 
 def preview(version: Version, now: datetime, person: Person | None = None) -> list[Shown]:
-    """Every message of the journey in the order of its steps, alike ones shown once. `person`: theirs alone.
+    """Every message of the journey in the order of its steps, alike ones shown once. `person`: theirs alone, once for each arm and
+    audience by which it differs.
 
     Coupons are dated as if the cohort entered `now`. Raises RenderError."""
     shown: list[Shown] = []
@@ -103,7 +104,7 @@ def _show(
     version: Version, renderer: Renderer, step: Step, channel: str, locale: str, now: datetime, person: Person | None
 ) -> list[Shown]:
     found: dict[tuple, list[str]] = {}
-    for label, facts in [("", person.facts)] if person else _list_cases(version, step):
+    for label, facts in _list_cases(version, step, person.facts[step.id] if person else None):
         letter = renderer.write(_make_row(version, step, channel, locale, facts, now, person), mode="test")
         found.setdefault((letter.text, letter.subject, letter.html), []).append(label)
     return [
@@ -115,8 +116,9 @@ def _show(
     ]  # fmt: skip
 
 
-def _list_cases(version: Version, step: Step) -> list[tuple[str, dict[str, str]]]:
-    """(who, values) of everybody whose words or coupon may differ: first those with no value at all."""
+def _list_cases(version: Version, step: Step, own: dict[str, str] | None) -> list[tuple[str, dict[str, str]]]:
+    """(who, values) of everybody whose words or coupon may differ: first those with no value at all. `own`: of one customer, for
+    whom only what an enrollment brings may differ."""
     templates = [version.templates[name] for name in step.send.templates]
     branches = [it for it in (step.send.instead, *(_branch_of(each) for each in _coupon_steps(version, step))) if it]
     values: dict[str, set[str]] = {}
@@ -124,11 +126,13 @@ def _list_cases(version: Version, step: Step) -> list[tuple[str, dict[str, str]]
         values.setdefault(branch.by, set()).update(branch.cases)
     for name in sorted({name for template in templates for name in template.customer_uses}):
         values.setdefault(name, set()).update(SIX if name == "tier" else _list_compared(templates, name))
-    cases = [("", {})]
+    cases = [("", own or {})]
     for name in sorted(values):
+        if own is not None and name not in OF_ENROLLMENTS:
+            continue
         order = {tier: place for place, tier in enumerate(SIX)}
         for value in sorted(values[name], key=lambda it: (order.get(it, len(order)), it)):
-            cases.append((f"{name} {value}", {name: value}))
+            cases.append((f"{name} {value}", {**(own or {}), name: value}))
     return cases
 
 
@@ -177,7 +181,8 @@ def _choose_coupon(step: Step, facts: dict[str, str]) -> Coupon:
 def _list_locales(version: Version, step: Step, channel: str, person: Person | None) -> list[str]:
     if person:
         return [person.locale or version.journey.default_locale]
-    return sorted({it for name in step.send.templates for it in version.templates[name].locales(channel)})
+    found = {it for name in step.send.templates for it in version.templates[name].locales(channel)}
+    return sorted(found, key=lambda it: (it != version.journey.default_locale, it))
 
 
 __all__ = ["Person", "Shown", "find_customer", "preview"]
