@@ -116,11 +116,11 @@ class BooksOpen(RetentionError):
 
 
 class TooEarly(RetentionError):
-    """Batches wait until their receivers may be written to: from `at` on (an aware datetime)."""
+    """Batches wait until their receivers may be written to: from `at` on (an aware datetime, told in its zone)."""
 
     def __init__(self, what: str, at: datetime):
         self.at = at
-        super().__init__(f"{what} wait until {at.isoformat(timespec='minutes')}: before that is outside the hours of contact.")
+        super().__init__(f"{what} wait until {at:%Y-%m-%d %H:%M} {at.tzinfo}: before that is outside the hours of contact.")
 
 
 class RenderError(RetentionError):

@@ -9,7 +9,8 @@ from retention.bench.world import NO_RULES
 from retention.errors import DataHeld, RetentionError
 from retention.insight.status import stop_sending
 from retention.orchestration import cohort
-from retention.orchestration.rerun import Wish, count_fates, parse_days, rerun, sum_up, write_numbers
+from retention.orchestration.rerun import count_fates, rerun
+from retention.orchestration.rerun_words import Wish, parse_days, sum_up, write_numbers
 from tests.delivery.test_plan import AT, GREETING, deliver, plan
 from tests.world import DAY, example
 

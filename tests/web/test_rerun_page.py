@@ -3,7 +3,8 @@
 import re
 
 from retention.bench.world import NO_RULES
-from retention.orchestration.rerun import Wish, note_refusal, remember_look, rerun
+from retention.orchestration.rerun import note_refusal, remember_look, rerun
+from retention.orchestration.rerun_words import Wish
 from tests.orchestration.test_rerun import LATER, TODAY, VERSION, again, hear, sent  # noqa: F401 - a fixture
 from tests.web.test_pages import open_pages
 

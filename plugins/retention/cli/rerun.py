@@ -32,8 +32,9 @@ def rerun(
     from retention.delivery.accounts import read_account
     from retention.errors import TooEarly
     from retention.orchestration import cohort
-    from retention.orchestration.rerun import Wish, count_fates, parse_days, sum_up
+    from retention.orchestration.rerun import count_fates
     from retention.orchestration.rerun import rerun as take
+    from retention.orchestration.rerun_words import Wish, parse_days, sum_up
 
     version, engine, key = find_version(journey), open_store(), f"cli:{uuid.uuid4().hex[:12]}"
     if mode not in (None, "live", "test"):

@@ -87,7 +87,8 @@ def deliver_step(
             elif busy:
                 time.sleep(0.5)
         if openings:
-            raise TooEarly(f"{errand.step_id}/{errand.channel}: {len(openings)} of {total} batches", min(openings))
+            opens = min(openings).astimezone(errand.version.journey.zone)
+            raise TooEarly(f"{errand.step_id}/{errand.channel}: {len(openings)} of {total} batches", opens)
         return [h for h in count_outcomes(conn, errand.cohort_id, errand.step_id) if h.channel == errand.channel]
 
 

@@ -19,7 +19,7 @@ from retention.journey.load import Version, load
 from retention.orchestration.dagplan import pool_of
 from retention.orchestration.links import NumbersLink
 from retention.orchestration.operators import FactsOperator
-from retention.orchestration.rerun import WHO, Repeated, Wish, parse_days, write_numbers
+from retention.orchestration.rerun_words import WHO, Repeated, Wish, parse_days, sum_up, write_numbers
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ class NumbersOperator(FactsOperator, BranchMixIn):
         self.include = include
 
     def work(self, context: Any) -> None:
-        from retention.orchestration.rerun import remember_look, sum_up
+        from retention.orchestration.rerun import remember_look
         from retention.store.database import connect
 
         found, wish = _rerun(context, self.include, is_dry=True), _read(context, self.include)[1]

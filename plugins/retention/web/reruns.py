@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from retention.journey.load import load_version
-from retention.orchestration.rerun import WHO, say_fates
+from retention.orchestration.rerun_words import WHO, say_fates
 from retention.store.queries import run
 from retention.store.versions import content_of_cohort
 from retention.web import words
