@@ -1,5 +1,7 @@
 """All shipped journeys together over the sample store's history: what has to hold for everybody, counted again without the engine.
 
+History knows no code that a replay deals, so every other owner of a coupon who orders is made to type it, in small letters.
+
 Short here; `make soak` plays half a year of the whole store, twice, and prints the figures."""
 
 from __future__ import annotations
@@ -7,11 +9,13 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from datetime import date, datetime, timedelta
+from datetime import time as clock_time
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
 
+from retention.insight.redemptions import count_coupons, match_coupons
 from retention.journey.files import read_files
 from retention.journey.load import load
 from retention.journey.policy import read_policy
@@ -40,11 +44,36 @@ def play(engine, days: int, look, on_day=lambda day, sent: None):
     scores = load_scores(ROOT / "include")
     first = TODAY - timedelta(days=days)
     with scratch_store(engine, as_it_happened=True) as scratch:
+
+        def end_day(day: date, sent: int) -> None:
+            type_codes(scratch, day + timedelta(days=1))
+            on_day(day, sent)
+
         found = replay(
             scratch, VERSIONS, first, TODAY - timedelta(days=1), policy=RULES,
-            refresh=lambda on, at: bring_scores(on, at, scores), on_day=on_day,
+            refresh=lambda on, at: bring_scores(on, at, scores), on_day=end_day,
         )  # fmt: skip
+        with scratch.begin() as conn:
+            at = datetime.combine(TODAY, clock_time(), SHANGHAI)
+            match_coupons(conn, as_of=at, now=at, is_whole=True)
         return found, look(scratch)
+
+
+def type_codes(scratch, day: date) -> None:
+    """Of those who will order on `day` and have a coupon by then, every other one types its code."""
+    with scratch.begin() as conn:
+        conn.execute(text("set local timezone = 'Asia/Shanghai'"))
+        conn.execute(
+            text(
+                "with typed as (select distinct on (p.order_id) p.order_id, lower(k.code) as code from orders p"
+                "  join coupons k on k.customer_id = p.customer_id join messages m on m.coupon_id = k.coupon_id"
+                "  join outbox o using (message_id) where p.occurred_at >= cast(:day as date) and p.occurred_at < cast(:day as date) + 1"
+                "  and k.valid_until > p.occurred_at and right(p.order_id, 1) in ('0', '2', '4', '6', '8')"
+                "  order by p.order_id, k.step, k.code)"
+                " update order_items i set coupon_code = typed.code from typed where i.order_id = typed.order_id and i.line = 1"
+            ),
+            {"day": day},
+        )
 
 
 class Ledger:
@@ -76,7 +105,13 @@ class Ledger:
                 "select channel, address, is_suppressed, occurred_at from suppressions order by occurred_at"
             ):
                 self.suppressions[channel, address].append((at, is_suppressed))
-            self.coupons = rows("select enrollment_id, step, code from coupons")
+            self.coupons = rows("select coupon_id, enrollment_id, customer_id, step, code, state from coupons")
+            self.uses = rows("select u.coupon_id, u.verdict, p.customer_id from coupon_uses u join orders p using (order_id)")
+            self.figures = count_coupons(conn, mode="test")
+            self.thanked = rows(
+                "select m.enrollment_id, k.state from messages m join enrollments e using (enrollment_id)"
+                " join coupons k using (enrollment_id) where e.journey = 'birthday_care' and m.step = 'thanks' and m.decision = 'send'"
+            )
 
     def is_marketing(self, it) -> bool:
         return (it.journey, it.step) in MARKETING
@@ -138,6 +173,11 @@ def check(found, ledger: Ledger) -> None:
 
     assert max(Counter((it.enrollment_id, it.step) for it in ledger.coupons).values()) == 1
     assert len({it.code for it in ledger.coupons}) == len(ledger.coupons)
+    owners = {it.coupon_id: it.customer_id for it in ledger.coupons}
+    counted = [it for it in ledger.uses if it.verdict == "counted"]
+    assert counted and all(owners[it.coupon_id] == it.customer_id for it in counted)
+    assert {it.coupon_id for it in counted} == {it.coupon_id for it in ledger.coupons if it.state == "redeemed"}
+    assert all(state == "redeemed" for _, state in ledger.thanked), "thanks are for who has used it"
 
 
 def test_ten_days_of_a_small_shop(engine):
@@ -179,4 +219,7 @@ def test_half_a_year_of_the_whole_store(engine, capsys):
             f"coupon {it['journey']} {it['step']} {it['kind']} {it['value']}: {it['issued']:,} issued, "
             f"{it['ordered']:,} ordered meanwhile, at most {it['cost']:,}"
         )
+    for journey, figures in ledger.figures.items():
+        tell(f"{journey}: {figures.say()}")
+    tell(f"{len(ledger.thanked):,} thanked for using their birthday coupon")
     tell(f"held: {len(found.held)}, never more than {found.busiest} a day")
