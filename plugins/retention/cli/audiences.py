@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from retention.cli.shared import AsJson, When, app, fail, include_folder, open_store, read_clock, read_instant
+from retention.cli.shared import AsJson, When, app, check_out, fail, include_folder, open_store, read_clock, read_instant
 from retention.console import SHANGHAI, dump, say, table
 
 
@@ -88,6 +88,7 @@ def segments(
 
     if locale not in LOCALES:
         fail(f'--locale: "{locale}" is none of {", ".join(LOCALES)}.')
+    check_out(out)
     as_of = read_instant(when, read_clock())
     words = load_segments(include_folder())
     written = None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from retention.cli.shared import JourneyName, app, find_version, open_store, read_clock
+from retention.cli.shared import JourneyName, app, check_out, find_version, open_store, read_clock
 from retention.console import say
 
 
@@ -25,11 +25,12 @@ def preview(
     from retention.web.preview import write_preview
 
     version, now = find_version(journey), read_clock()
+    path = out or Path(f"{journey}.preview.html")
+    check_out(path)
     person = None
     if customer:
         with open_store().connect() as conn:
             person = find_customer(conn, version, customer, now)
     shown = show(version, now, person)
-    path = out or Path(f"{journey}.preview.html")
     path.write_text(write_preview(version, shown, customer), encoding="utf-8")
     say(f"wrote {path}: {len(shown)} messages. Open it in a browser.")

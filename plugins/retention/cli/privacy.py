@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from retention.cli.shared import AsJson, app, fail, include_folder, name_actor, open_store, read_clock
+from retention.cli.shared import AsJson, app, check_out, fail, include_folder, name_actor, open_store, read_clock
 from retention.console import dump, say, table
 
 CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="The customer's id.")]
@@ -27,6 +27,7 @@ def export(
     from retention.intake.export import export_person
     from retention.store.audit import note
 
+    check_out(out)
     engine, now = open_store(), read_clock()
     with engine.connect() as conn:
         found = export_person(conn, customer, now)

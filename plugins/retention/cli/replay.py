@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from retention.cli.shared import AsJson, app, fail, find_version, include_folder, open_store, read_workspace
+from retention.cli.shared import AsJson, app, check_out, fail, find_version, include_folder, open_store, read_workspace
 from retention.console import dump, say, table
 
 
@@ -39,6 +39,7 @@ def replay(
     from retention.store.scratch import scratch_store
 
     begins, ends = _read_day("--from", first), _read_day("--to", last)
+    check_out(out)
     if ends < begins:
         fail(f"--to: {ends} is before --from {begins}. Write the earlier day first.")
     versions = {name: find_version(name) for name in journeys} if journeys else dict(read_workspace().versions)

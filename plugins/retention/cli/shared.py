@@ -32,6 +32,18 @@ def fail(text: str) -> Never:
     raise RetentionError(text)
 
 
+def check_out(path: Path | None) -> None:
+    """Refuses an --out that can't be written, before any work is done for it."""
+    if path is None:
+        return
+    if path.is_dir():
+        fail(f"--out: {path} is a folder. Name a file in it.")
+    if not path.parent.is_dir():
+        fail(f"--out: there is no folder {path.parent}. Make it, or name another place.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        fail(f"--out: {path} can't be written: the rights do not allow it. Name another place.")
+
+
 def include_folder() -> Path:
     """The folder of journeys, templates, mappings and SQL."""
     from retention.store.database import ROOT

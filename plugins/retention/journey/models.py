@@ -189,6 +189,11 @@ class Step(Block):
             return ()
         return (self.coupon, *(self.coupon.instead.cases.values() if self.coupon.instead else ()))
 
+    @property
+    def coupon_valid(self) -> timedelta:
+        """How long the longest of its coupons is valid; for a step that gives one."""
+        return max(coupon.valid for coupon in self.coupons)
+
 
 class Journey(Block):
     """One journey: who enters, what they get and when, and what for."""

@@ -102,11 +102,10 @@ def _check_conditions(steps: NumberedSteps) -> Iterator[Finding]:
             place = asked[0] if len(step.only_if or ()) > 1 else ("steps", index, "only_if")
             yield place, what, "Add coupon: to an earlier step, or delete only_if."
             continue
-        last = max(before, key=lambda s: s.at.offset + s.coupon.valid)
-        ends = last.at.offset + last.coupon.valid
-        if step.at.offset >= ends and "unused" in words:
+        last = max(before, key=lambda s: s.at.offset + s.coupon_valid)
+        if step.at.offset >= last.at.offset + last.coupon_valid and "unused" in words:
             what = f"{step.at} is too late: the coupon of {show(last.id)} has run out by then."
-            remedy = f"It is valid for {write_duration(last.coupon.valid)}; send earlier, or make it valid for longer."
+            remedy = f"It is valid for {write_duration(last.coupon_valid)}; send earlier, or make it valid for longer."
             yield ("steps", index, "at"), what, remedy
 
 
@@ -194,14 +193,24 @@ def check_branches(
 def find_coupon_mistakes(
     steps: NumberedSteps, templates: Mapping[str, TemplateFolder]
 ) -> Iterator[tuple[str, int, str, str]]:
-    """(path, line, what, remedy) of the first use of a coupon that nobody was given, for each step that has one."""
+    """(path, line, what, remedy) of the first use of a coupon that nobody was given, or that is over by then, for each step that has
+    one."""
     for step, name in [(step, name) for _, step in steps for name in step.send.templates]:
         folder = templates.get(name)
-        if folder is None or step.coupon or _coupons_before(steps, step):
+        if folder is None or step.coupon:
             continue
         uses = sorted(use[1:] for use in folder.coupon_uses if use[0] in step.send.order)
-        if uses:
-            path, line, name = uses[0]
-            more = f" (and in {len(uses) - 1} more places)" if len(uses) > 1 else ""
+        if not uses:
+            continue
+        path, line, name = uses[0]
+        more = f" (and in {len(uses) - 1} more places)" if len(uses) > 1 else ""
+        before = _coupons_before(steps, step)
+        if not before:
             what = f"{show(name)}{more} has no value: neither step {show(step.id)} nor an earlier one gives a coupon."
             yield path, line, what, f"Add coupon: to the step {show(step.id)}, or take the variable out."
+            continue
+        ends, giver = max((each.at.offset + each.coupon_valid, each.id) for each in before)
+        is_told = any(each.coupon == "unused" for _, each in walk(step.only_if or (), ()))  # by _check_conditions
+        if step.at.offset >= ends and not is_told:
+            what = f"{show(name)}{more} has no value: the coupon of {show(giver)} has run out when {show(step.id)} is due ({step.at})."
+            yield path, line, what, "Make it valid for longer, send earlier, or take the variable out."
