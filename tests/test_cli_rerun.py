@@ -50,6 +50,8 @@ def test_mistakes_are_named(retention, sent):
     assert said.returncode == 1 and "The last days with one: 2026-11-13." in said.stderr
     said = retention("rerun", *COHORT, "--who", "fialed", *WHY)
     assert 'who: "fialed" is not known. Did you mean "failed"?' in said.stderr
+    said = retention("rerun", *COHORT[:-1], "greting", "--who", "failed", *WHY)
+    assert said.returncode == 1 and 'there is no step "greting" in these cohorts. Did you mean "greeting"?' in said.stderr
     said = retention("rerun", *COHORT, "--who", "failed", "--reason", " ")
     assert "reason: is missing." in said.stderr
     said = retention("rerun", "birthday_care", "--cohorts", "13.11.", "--step", "greeting", "--who", "failed", *WHY)

@@ -3,15 +3,16 @@ stands beside it: that is the default."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from retention.journey.conditions import CHURN_STATES, SHARES, SIX, TIERS
 from retention.journey.fields import TemplateName
 from retention.journey.notation import did_you_mean, list_options, show
+from retention.journey.policy_fields import parse_country
 
 By = Literal["tier", "churn", "stratum", "country", "category", "variant", "audience"]
 _STRATA = ("1", "2", "3", "4", "5")
@@ -68,8 +69,11 @@ def find_branch_mistakes(branch: Branch, path: tuple, **named: tuple[str, ...]) 
             label, options = _WORDS[branch.by]
         elif branch.by in ("variant", "audience"):
             label, options = f"{branch.by.capitalize()}s", named[branch.by]
-        elif branch.by == "country" and not re.fullmatch("[A-Z]{2}", value):
-            yield (*path, value), f"{show(value)} is not a country.", "Write its two letters: CN."
+        elif branch.by == "country":
+            try:
+                parse_country(value)
+            except PydanticCustomError as error:
+                yield (*path, value), error.context["what"], error.context["remedy"]
             continue
         else:
             continue

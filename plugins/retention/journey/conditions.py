@@ -6,7 +6,7 @@ Every condition is asked as of the step's due moment; delivery/conditions.py ans
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal
@@ -25,6 +25,7 @@ from pydantic import (
 from retention.journey import notation
 from retention.journey.fields import EVENT_KINDS, Id
 from retention.journey.notation import did_you_mean, list_options, refuse, show
+from retention.journey.policy_fields import parse_country
 
 SIX = ("new", "diamond", "gold", "silver", "churn_warning", "potential")
 SHARES = ("high", "mid", "potential", "at_risk")
@@ -105,7 +106,7 @@ def _list_of(options: tuple, label: str) -> Any:
     return Annotated[tuple, PlainValidator(parse), WithJsonSchema({"anyOf": [schema, {"enum": list(options)}]})]
 
 
-def _words(pattern: str, kind: str, example: str) -> Any:
+def _words(pattern: str, kind: str, example: str, check: Callable[[object], Any] | None = None) -> Any:
     def parse(value: object) -> tuple[str, ...]:
         values = value if isinstance(value, list | tuple) else [value]
         if not values:
@@ -115,6 +116,8 @@ def _words(pattern: str, kind: str, example: str) -> Any:
                 near = each.upper() if isinstance(each, str) and re.fullmatch(pattern, each.upper()) else ""
                 meant = f'Did you mean "{near}"? ' if near else ""
                 raise refuse(f"{show(each)} is not {kind}.", f"{meant}Write it like {example}.")
+            if check:
+                check(each)
         return tuple(dict.fromkeys(values))
 
     items = {"type": "string", "pattern": f"^{pattern}$"}
@@ -208,7 +211,7 @@ class Condition(_Part):
         default=None, description="Is in one of these strata by expected future value; 1 is the best of 5."
     )
     value: Worth | None = Field(default=None, description="Is expected to be worth so much in the next 12 months.")
-    country: _words("[A-Z]{2}", "a country", "CN") | None = Field(default=None, description="Lives in one of these.")
+    country: _words("[A-Z]{2}", "a country", "CN", parse_country) | None = Field(default=None, description="Lives in one of these.")
     locale: _words(notation.LOCALE_PATTERN[1:-1], "a locale", "zh-CN") | None = Field(
         default=None, description="Reads one of these languages, as written with the customer."
     )

@@ -57,8 +57,22 @@ def show(value: object) -> str:
     return f'"{text}"'
 
 
+FULL_WIDTH = dict(zip("：，“”［］｛｝－＃", ':,""[]{}-#', strict=True))
+"""Signs that a Chinese keyboard types where YAML wants the plain ones."""
+
+
+def say_full_width(wide: str) -> tuple[str, str]:
+    """("a full-width ： ...", what to type instead) for one of FULL_WIDTH."""
+    then = ", then a space" if wide in "：，" else ""
+    return f"a full-width {wide} (Chinese keyboard)", f"Type {FULL_WIDTH[wide]} instead{then}."
+
+
 def did_you_mean(word: object, options: Iterable[str]) -> str:
-    """`Did you mean "x"?` for the nearest option, or an empty text."""
+    """`Did you mean "x"?` for the nearest option, or an empty text; for a word that should have ended at a full-width sign, that."""
+    wide = next((sign for sign in str(word) if sign in "：，［］｛｝"), None)
+    if wide:
+        had, remedy = say_full_width(wide)
+        return f"There is {had} in it. {remedy}"
     by_lower = {option.lower(): option for option in options}
     near = get_close_matches(str(word).lower()[:200], by_lower, n=1, cutoff=0.6)
     return f'Did you mean "{by_lower[near[0]]}"?' if near else ""

@@ -35,6 +35,8 @@ def check_journey(journey: Journey, steps: NumberedSteps, failed: Collection[str
     if "steps" not in failed:
         yield from _check_conditions(steps)
     yield from _check_fallbacks(steps)
+    if "default_locale" not in failed:
+        yield from _check_gifts(journey, steps)
     if "entry" not in failed:
         yield from _check_entry(journey)
     if "holdout" not in failed and not 0 <= journey.holdout <= MOST_HOLDOUT:
@@ -81,6 +83,20 @@ def _check_fallbacks(steps: NumberedSteps) -> Iterator[Finding]:
             after, late = write_duration(step.send.fallback), write_duration(step.expires)
             what = f"{after} is too late: the step expires after {late}."
             yield ("steps", index, "send", "fallback"), what, "Write less, or a longer expires."
+
+
+def _check_gifts(journey: Journey, steps: NumberedSteps) -> Iterator[Finding]:
+    """A gift has a name in the language of those whose language nobody knows."""
+    default = journey.default_locale
+    for index, step in steps:
+        own = ("steps", index, "coupon")
+        cases = step.coupon.instead.cases if step.coupon and step.coupon.instead else {}
+        places = {own: step.coupon, **{(*own, "instead", value): coupon for value, coupon in cases.items()}}
+        for place, coupon in places.items():
+            names = coupon.gift if coupon and coupon.gift else {"": ""}
+            if "" not in names and not any(it.split("-")[0] == default.split("-")[0] for it in names):
+                what = f"the gift has no name in {default}, the default_locale."
+                yield (*place, "gift"), what, f"Write one for each language: {{{default}: ..., {next(iter(names))}: ...}}."
 
 
 def _coupons_before(steps: NumberedSteps, step: Step) -> list[Step]:

@@ -7,8 +7,8 @@ import re
 import yaml
 
 from retention.errors import Problem
+from retention.journey.notation import FULL_WIDTH, say_full_width
 
-_FULL_WIDTH = dict(zip("：，“”［］｛｝－＃", ':,""[]{}-#', strict=True))
 TOO_LARGE = "the file holds more values than any journey needs"
 _QUOTE = 'Put the whole value in quotes: "...".'
 
@@ -42,12 +42,9 @@ def _name_mistake(
     near = [lines[where], *([lines[where - 1]] if where else [])]
     for content in near:
         bare = content.split(" #")[0]
-        wide = next((c for c in bare if c in _FULL_WIDTH), None)
+        wide = next((c for c in bare if c in FULL_WIDTH), None)
         if wide and (wide != "，" and ": " not in bare.split(wide)[0] or wide in "“”" and ": “" in bare):
-            return (
-                f"this line has a full-width {wide} (Chinese keyboard).",
-                f"Type {_FULL_WIDTH[wide]} instead{', then a space' if wide == '：' else ''}.",
-            )
+            return f"this line has {say_full_width(wide)[0]}.", say_full_width(wide)[1]
     if problem == TOO_LARGE:
         return f"{problem}.", "Write it shorter; look for an alias (*name) inside its own anchor (&name)."
     content = lines[where]

@@ -63,6 +63,7 @@ def rerun(
     nothing. All that forbids a message forbids it here, too: consent, caps, hours, exits, expiry, stop. Raises
     RetentionError for a wish that can't be, or for more than that; DataHeld."""
     cohorts = find_cohorts(engine, version, wish)
+    _refuse_unknown_step(engine, cohorts, wish)
     done: list[Repeated] = []
     for number, row in enumerate(cohorts, 1):
         room = None if most_twice is None else most_twice - sum(it.twice for it in done)
@@ -110,6 +111,18 @@ def find_cohorts(engine: Engine, version: Version, wish: Wish) -> Sequence[Any]:
     return found
 
 
+def _refuse_unknown_step(engine: Engine, cohorts: Sequence[Any], wish: Wish) -> None:
+    """Raises RetentionError where none of the cohorts has the step; one that has it not among others that do is told as it is."""
+    steps = {step.id for row in cohorts for step in pinned_version(engine, row.cohort_id).journey.steps}
+    if wish.step not in steps:
+        raise RetentionError(f"step: {_say_no_step(wish.step, sorted(steps), 'these cohorts')}")
+
+
+def _say_no_step(step: str, steps: Sequence[str], where: str) -> str:
+    near = did_you_mean(step, steps)
+    return f'there is no step "{step}" in {where}. {near} {list_options("Steps", steps)}'.replace("  ", " ")
+
+
 def _rerun_cohort(
     engine: Engine,
     row: Any,
@@ -129,9 +142,7 @@ def _rerun_cohort(
     about = {"cohort_id": row.cohort_id, "cohort_at": row.cohort_at.astimezone(journey.zone), "mode": row.mode}
     steps = [step.id for step in journey.steps]
     if wish.step not in steps:
-        near = did_you_mean(wish.step, steps)
-        said = f'there is no step "{wish.step}" in this cohort. {near} {list_options("Steps", steps)}'
-        return Repeated(**about, note=said.replace("  ", " "))
+        return Repeated(**about, note=_say_no_step(wish.step, steps, "this cohort"))
     now = step_clock(engine, version, row.cohort_id, wish.step, clock)()
     due_at = journey.due_at(journey.step(wish.step), row.cohort_at)
     if now < due_at:
