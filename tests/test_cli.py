@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 import time
+from datetime import datetime
 
 import pytest
 
 from retention.store.database import ROOT
+from tests.world import SHANGHAI
 
 
 @pytest.fixture
@@ -46,9 +48,25 @@ def test_run_does_what_plan_said(retention, stored, world):
 
 
 def test_run_waits_for_what_is_not_due(retention, stored, world):
-    done = json.loads(retention("run", "birthday_care", "--date", "2099-11-13", "--json").stdout)
-    assert len(done["waiting"]) == 2 and "greeting due 2099-11-13 10:00 Asia/Shanghai, in" in done["waiting"][0]
-    assert world.count("messages") == 0
+    today = f"{datetime.now(SHANGHAI):%Y-%m-%d}"
+    done = json.loads(retention("run", "birthday_care", "--date", f"{today}T00:00+08:00", "--json").stdout)
+    assert [line.partition(" due ")[0] for line in done["waiting"]][-2:] == ["last_day", "thanks"]
+    assert world.count("messages", step="last_day") == 0
+
+
+def test_nobody_enters_on_a_day_to_come(retention, stored, world):
+    done = retention("run", "birthday_care", "--date", "2099-11-13")
+    assert done.returncode == 1 and "that moment has not come yet" in done.stderr and world.count("cohorts") == 0
+    assert json.loads(retention("plan", "birthday_care", "--date", "2099-11-13", "--json").stdout)["steps"] is not None
+
+
+def test_a_day_gone_by_is_live_in_so_many_words_alone(retention, stored, world):
+    said = retention("run", "birthday_care", "--date", "2026-11-13", "--mode", "live")
+    assert said.returncode == 1 and '--mode "live, for past dates too"' in said.stderr
+    said = retention("run", "birthday_care", "--date", "2026-11-13", "--on-time", "--mode", "live, for past dates too")
+    assert said.returncode == 1 and "only a test may pretend" in said.stderr
+    assert json.loads(retention("run", "birthday_care", "--date", "2026-11-13", "--json").stdout)["mode"] == "test"
+    assert world.count("cohorts") == 1
 
 
 def test_explain_tells_the_whole_story(retention, stored, world):

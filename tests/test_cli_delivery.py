@@ -78,7 +78,7 @@ def test_send_test(retention, accounts, stub, world, tmp_path, to, words):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("birthday_care", "greting", "--to", "a@example.com"), "Steps: greeting, last_day."),
+        (("birthday_care", "greting", "--to", "a@example.com"), "Steps: greeting, last_day, thanks."),
         (("birthday_care", "greeting", "--to", "12345"), "is no address for sms. Write name@example.com or +86"),
         (("birthday_care", "greeting", "--to", "a@b"), "is no address for email"),
         (("birthday_care", "greeting", "--to", "a@example.com", "--customer", "nobody"), "nobody has this id"),

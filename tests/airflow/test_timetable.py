@@ -38,7 +38,7 @@ def next_run(house):
 
 
 def test_the_first_run_ever_looks_back_the_journey_s_own_length(next_run):
-    now, journey = shanghai("2027-12-20 12:00"), example(JOURNEY).journey
+    now, journey = shanghai("2027-12-20 12:00"), example().journey
     with time_machine.travel(now):
         assert next_run() == next_moment(journey, now - journey.length)
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from retention.errors import AudienceError, CohortHeld
+from retention.errors import AudienceError, CohortHeld, RetentionError
 from retention.journey.load import load_version
 from retention.orchestration.cohort import enroll
 from tests.world import example, shanghai
@@ -244,3 +244,32 @@ def test_an_audience_sees_nothing_of_the_future(world):
     version = with_audience("select customer_id, order_id as occurrence from orders", holdout="0%")
     enter(world, version)
     assert world.entered() == {"c": "o1"}
+
+
+def test_nobody_enters_before_a_moment_has_come(world):
+    world.customer("c", "12-04")
+    with pytest.raises(RetentionError, match="cohort of 2026-12-01 06:00: that moment has not come yet"):
+        enroll(world.engine, example(), AT, clock=lambda: AT - timedelta(minutes=1))
+    assert world.count("cohorts") == 0
+
+
+def test_a_live_journey_has_no_cohort_before_it_starts(world):
+    world.customer("c", "12-04")
+    version = example(live="true", starts_on="2026-12-02")
+    with pytest.raises(RetentionError, match="starts on 2026-12-02"):
+        enter(world, version)
+    entered = enter(world, version, mode="test")
+    assert (entered.mode, entered.enrolled) == ("test", 1)
+
+
+def test_no_day_takes_in_more_than_its_places_and_every_arm_has_its_share(world):
+    """Three places a day, a holdout of a fifth: who rounds up takes in four a day, who rounds down never has a holdout."""
+    for n in range(400):
+        world.customer(f"c{n:03}")
+    version = with_audience(EVERYBODY, holdout="20%", entry="{reenter_after: never, max_per_day: 3}")
+    held = 0
+    for day in range(60):
+        entered = enter(world, version, AT + timedelta(days=day))
+        assert entered.enrolled == 3
+        held += entered.holdout
+    assert 24 <= held <= 48, held

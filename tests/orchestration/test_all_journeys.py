@@ -217,7 +217,7 @@ def test_half_a_year_of_the_whole_store(engine, capsys):
     for it in found.coupons:
         tell(
             f"coupon {it['journey']} {it['step']} {it['kind']} {it['value']}: {it['issued']:,} issued, "
-            f"{it['ordered']:,} ordered meanwhile, at most {it['cost']:,}"
+            f"{it['ordered']:,} ordered meanwhile, at most {it['cost']}"
         )
     for journey, figures in ledger.figures.items():
         tell(f"{journey}: {figures.say()}")

@@ -5,7 +5,20 @@ from sqlalchemy import text
 
 from retention.errors import RetentionError
 from retention.orchestration import cohort
-from tests.orchestration.test_rerun import GREETING, HOUR, LATER, again, arrived, hear, sent  # noqa: F401 - a fixture
+from retention.orchestration.rerun import find_question, note_question
+from tests.delivery.test_plan import AT, deliver, plan
+from tests.orchestration.test_rerun import (  # noqa: F401 - a fixture
+    GREETING,
+    HOUR,
+    LATER,
+    TODAY,
+    VERSION,
+    again,
+    arrived,
+    hear,
+    sent,
+)
+from tests.world import DAY
 
 
 def test_what_the_provider_reports_has_arrived_whatever_was_lost(world, sent):  # noqa: F811
@@ -47,8 +60,33 @@ def test_a_repeat_that_is_withheld_leaves_the_first_contact_counted(world, sent)
 
 def test_nobody_is_contacted_twice_whom_nobody_approved(world, sent):  # noqa: F811
     sent(3)
-    with pytest.raises(RetentionError, match="1 more than were approved would get the step a second time"):
-        again(world, "everyone", most_twice=2)
+    with pytest.raises(RetentionError, match="1 more than were approved had the step before"):
+        again(world, "everyone", approved={1: 2})
     assert set(arrived(world).values()) == {1} and world.count("audit_log", action="rerun") == 0
-    [done] = again(world, "everyone", most_twice=3)
+    [done] = again(world, "everyone", approved={1: 3})
     assert done.twice == 3 and set(arrived(world).values()) == {2}
+
+
+def test_one_cohort_with_more_than_was_approved_holds_back_all(world, sent):  # noqa: F811
+    sent(2)
+    world.customer("next", "12-05", consent=("email",))
+    at = AT + DAY
+    later = cohort.enroll(world.engine, VERSION, at, clock=lambda: at).cohort_id
+    plan(world, later, at=GREETING + DAY)
+    deliver(world, later, at=GREETING + DAY)
+    two_days = {"last": TODAY + DAY, "at": GREETING + DAY + HOUR}
+    with pytest.raises(RetentionError, match="cohort of 2026-12-02 06:00: 1 more than were approved"):
+        again(world, "everyone", approved={1: 3}, **two_days)
+    assert world.count("audit_log", action="rerun") == 0, "nothing was decided for the first one either"
+    again(world, "everyone", approved={1: 2, later: 1}, **two_days)
+    assert world.count("audit_log", action="rerun") == 2
+
+
+def test_a_run_asks_once(engine):
+    ask = {"key": "r1", "actor": "ada", "at": LATER}
+    assert find_question(engine, "r1") is None
+    note_question(engine, "birthday_care", approved={7: 19}, **ask)
+    note_question(engine, "birthday_care", approved={7: 19}, **ask)
+    with pytest.raises(RetentionError, match="asked for 19 people, and by now there are 43"):
+        note_question(engine, "birthday_care", approved={7: 19, 8: 24}, **ask)
+    assert find_question(engine, "r1") == {7: 19}

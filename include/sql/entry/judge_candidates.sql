@@ -133,10 +133,22 @@ ranked as (
            count(*) over (partition by reason is null) as all_size
     from dealt r
     left join audience_ranks rank using (customer_id)
+),
+seats as (
+    -- The day's places, dealt to the arms by their sizes, none too many: what is left of a place goes by lot, so that an arm has its
+    -- share in the long run, however few there are a day (systematic sampling).
+    select arm, floor(most * reached / all_size + lot) - floor(most * (reached - arm_size) / all_size + lot) as seats
+    from (
+        select arm, arm_size, all_size, sum(arm_size) over (order by arm) as reached,
+               cast(:max_per_day as numeric) as most,
+               ('x' || left(encode(sha256(convert_to(:arm_salt || '|seats|' || extract(epoch from :cohort_at), 'UTF8')), 'hex'), 8)
+               )::bit(32)::bigint / 4294967296.0 as lot
+        from (select distinct arm, arm_size, all_size from ranked where reason is null) as sizes
+    ) as shares
 )
 select customer_id, occurrence, is_fresh, email, phone, arm, ineligible_reason,
        (cast(:audiences as text[]))[nth] as audience,
-       case when reason is null
-                 and place > ceil(cast(:max_per_day as numeric) * arm_size / all_size) then 'max_per_day'
+       case when reason is null and place > seats then 'max_per_day'
             else reason end as reason
 from ranked
+left join seats using (arm)

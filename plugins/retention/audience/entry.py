@@ -12,7 +12,9 @@ from sqlalchemy import Connection, Row, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from retention.audience.select import fetch_audience
+from retention.errors import RetentionError
 from retention.journey.load import Version
+from retention.journey.models import Journey
 from retention.store.audit import note
 from retention.store.queries import look_as_of, run
 from retention.store.staging import analyze
@@ -70,6 +72,20 @@ def choose_mode(
     return "live" if version.journey.live and not is_past else "test"
 
 
+def _refuse_moment(journey: Journey, cohort_at: datetime, mode: str, now: datetime) -> None:
+    """Whoever enters is shut out of other days: no cohort before its time."""
+    local, name = cohort_at.astimezone(journey.zone), journey.journey
+    if cohort_at > now:
+        raise RetentionError(
+            f"cohort of {local:%Y-%m-%d %H:%M}: that moment has not come yet, and whoever entered would be shut out of the cohorts "
+            f"before it. `retention plan {name} --date {local:%Y-%m-%d}` shows who would enter as far as is known today."
+        )
+    if mode == "live" and local.date() < journey.starts_on:
+        raise RetentionError(
+            f"cohort of {local:%Y-%m-%d %H:%M}: {name} starts on {journey.starts_on}. Write an earlier starts_on, or take mode test."
+        )
+
+
 def enter_cohort(
     conn: Connection,
     version: Version,
@@ -89,7 +105,8 @@ def enter_cohort(
     Facts are those that had occurred by `cohort_at` and were recorded by `known_at` (default: the same moment; later
     where what was known then was not fit to go on with); `now` only dates the record. With
     `is_on_time` (tests only) each step pretends to run at its due moment.
-    A cohort far above its usual size that nobody approved is noted and comes back `held`. Raises AudienceError.
+    A cohort far above its usual size that nobody approved is noted and comes back `held`. Raises AudienceError, and RetentionError
+    for a moment that has not come, or a live one before the journey starts.
     """
     journey = version.journey
     mode = choose_mode(conn, version, cohort_at, mode, is_past=is_past)
@@ -103,6 +120,8 @@ def enter_cohort(
             return replace(entered, held=_held_text(journey.journey, cohort_at, cohort.candidates))
         return entered
 
+    if cohort is None:
+        _refuse_moment(journey, cohort_at, mode, now)
     is_draining = journey.status != "active"
     _make_candidate_tables(conn)
     fresh, older = (0, 0) if is_draining else _fetch_candidates(conn, version, cohort_at, mode, known_at)

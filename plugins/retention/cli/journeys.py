@@ -159,7 +159,10 @@ def plan(
 def run(
     journey: JourneyName,
     when: When = None,
-    mode: Annotated[str | None, typer.Option(help="live or test; default: what the journey says.")] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help='test, live, or for a day gone by "live, for past dates too"; default: as the journey says, for a day gone by test.'),
+    ] = None,
     on_time: Annotated[
         bool, typer.Option("--on-time", help="Pretend that each step runs at its due moment (mode test only).")
     ] = False,
@@ -167,18 +170,24 @@ def run(
 ) -> None:
     """Carry a cohort through its steps without Airflow, as far as they are due. The same code; safe to repeat."""
     from retention.orchestration.alone import run_cohort
+    from retention.orchestration.past_days import LIVE, is_past_run, read_mode
 
-    if mode not in (None, "live", "test"):
+    if mode not in (None, "live", "test", LIVE):
         fail(f'--mode: "{mode}" is no mode. Write live or test.')
-    if on_time and mode == "live":
+    if on_time and mode in ("live", LIVE):
         fail("--on-time: only a test may pretend that its waits are over. Leave out --mode live.")
-    version = find_version(journey)
+    version, now = find_version(journey), read_clock()
+    moment = find_moment(version, when, now)
+    is_past = is_past_run(version.journey, "manual", moment, now)
+    if is_past and mode == "live":
+        fail(f'--mode: {when} is a day gone by. If people are to get now what was for then, write --mode "{LIVE}".')
     progress = (lambda line: None) if as_json else say
     result = run_cohort(
         open_store(),
         version,
-        find_moment(version, when, read_clock()),
-        mode="test" if on_time else mode,
+        moment,
+        mode=read_mode({"mode": mode, "on_time": on_time}, "manual"),
+        is_past=is_past,
         is_on_time=on_time,
         actor=name_actor(),
         on_progress=progress,

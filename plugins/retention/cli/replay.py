@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from retention.cli.shared import AsJson, app, check_out, fail, find_version, include_folder, open_store, read_workspace
+from retention.cli.shared import AsJson, app, check_out, fail, find_version, include_folder, open_store, read_clock, read_workspace
 from retention.console import dump, say, table
 
 
@@ -48,9 +48,14 @@ def replay(
     rules, engine, started = read_rules(), open_store(), time.monotonic()
     scores = load_scores(include_folder())
 
+    today, so_far = read_clock().astimezone(next(iter(versions.values())).journey.zone).date(), [0]
+    if ends > today:
+        fail(f"--to: {ends} has not come yet. A replay plays history; its last day is {today} at the latest.")
+
     def tell(day: date, sent: int) -> None:
         if not as_json:
-            say(f"{day}  {sent:>9,} messages")
+            say(f"{day}  {sent - so_far[0]:>9,} messages")
+        so_far[0] = sent
 
     if not as_json:
         say("copying the facts ...")
@@ -110,7 +115,7 @@ def _show(found) -> None:
                 f"{it['kind']} {it['value']:g}",
                 it["issued"],
                 it["ordered"],
-                f"{it['cost']:,.2f}",
+                " + ".join(f"{currency} {cost:,.2f}" for currency, cost in sorted(it["cost"].items())) or "-",
             )
             for it in found.coupons
         ]

@@ -34,7 +34,7 @@ def rerun(
     from retention.orchestration import cohort
     from retention.orchestration.rerun import count_fates
     from retention.orchestration.rerun import rerun as take
-    from retention.orchestration.rerun_words import Wish, parse_days, sum_up
+    from retention.orchestration.rerun_words import Wish, list_twice, parse_days, sum_up
 
     version, engine, key = find_version(journey), open_store(), f"cli:{uuid.uuid4().hex[:12]}"
     if mode not in (None, "live", "test"):
@@ -61,9 +61,9 @@ def rerun(
             fail(
                 f"{sums['twice']:,} people would get it twice, and there is nobody here to ask. If that is right, add --yes."
             )
-        typer.confirm(f"{sums['twice']:,} people would get it for the second time. Go on?", abort=True)
+        typer.confirm(f"{sums['twice']:,} people had it before, or may have. Send it to them once more?", abort=True)
     approved_by = name_actor() if sums["twice"] else None
-    done = take(engine, version, wish, **how, is_dry=False, approved_by=approved_by, most_twice=sums["twice"])
+    done = take(engine, version, wish, **how, is_dry=False, approved_by=approved_by, approved=list_twice(found))
     waiting = []
     for number, it in enumerate(done, 1):
         for channel in cohort.list_channels(engine, it.cohort_id, step):
@@ -93,5 +93,5 @@ def _show(found: list, sums: dict) -> None:
         rows.append((f"{it.cohort_at:%Y-%m-%d %H:%M}", it.mode, f"{it.sends:,}", f"{it.twice:,}", why))
     say(table(["cohort", "mode", "would get it", "had it before", "would not, and why"], rows))
     say(
-        f"{sums['sends']:,} would get a message, {sums['twice']:,} of them for the second time (or may); {sums['held_back']:,} would not."
+        f"{sums['sends']:,} would get a message, {sums['twice']:,} of them had it before, or may have; {sums['held_back']:,} would not."
     )

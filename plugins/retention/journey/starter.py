@@ -8,7 +8,7 @@ from datetime import date
 from pydantic import TypeAdapter, ValidationError
 
 from retention.errors import ConfigError, Problem
-from retention.journey.fields import Id
+from retention.journey.fields import OWN_DAGS, Id
 from retention.journey.load import Version
 
 _JOURNEY = """\
@@ -189,6 +189,9 @@ def _find_place(journey_id: str) -> str:
     except ValidationError as error:
         told = error.errors()[0]["ctx"]
         raise ConfigError([Problem(f"include/{path}", 1, str(told["what"]), str(told["remedy"]))]) from None
+    if journey_id in OWN_DAGS:
+        what = f'"{journey_id}" is the name of a DAG that every installation has.'
+        raise ConfigError([Problem(f"include/{path}", 1, what, f'Choose another id, such as "{journey_id}_journey".')])
     return path
 
 

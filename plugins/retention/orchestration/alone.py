@@ -45,6 +45,7 @@ def run_cohort(
     cohort_at: datetime,
     *,
     mode: str | None = None,
+    is_past: bool = False,
     is_on_time: bool = False,
     actor: str = "engine",
     clock: Clock = read_clock,
@@ -56,8 +57,9 @@ def run_cohort(
     """
     is_stopped = version.journey.status == "stopped"
     entered = enroll(
-        engine, version, cohort_at, mode=mode, is_on_time=is_on_time, actor=actor, clock=clock, on_progress=on_progress
-    )
+        engine, version, cohort_at,
+        mode=mode, is_past=is_past, is_on_time=is_on_time, actor=actor, clock=clock, on_progress=on_progress,
+    )  # fmt: skip
     pinned = read_pinned(engine, entered.cohort_id)
     waiting = []
     for step in pinned.journey.steps:

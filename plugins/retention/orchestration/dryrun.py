@@ -20,6 +20,7 @@ from retention.journey.coupon import Coupon
 from retention.journey.coupon_words import describe_coupon
 from retention.journey.load import Version, load_version
 from retention.journey.policy import Policy
+from retention.orchestration.past_days import is_past_run
 from retention.store.queries import look_as_of, run
 from retention.store.versions import content_of_cohort
 
@@ -85,13 +86,18 @@ def dry_run(
     """
     with engine.connect() as conn:
         try:
-            known_at = find_fit_moment(conn, cohort_at)
-            entered = enter_cohort(conn, version, cohort_at, mode=mode, now=now, known_at=known_at)
+            journey = version.journey
+            is_early = cohort_at.astimezone(journey.zone).date() < journey.starts_on
+            how = {
+                "mode": "test" if is_early else mode,
+                "is_past": is_past_run(journey, "manual", cohort_at, now),
+                "now": max(now, cohort_at),
+                "known_at": find_fit_moment(conn, cohort_at),
+            }
+            entered = enter_cohort(conn, version, cohort_at, **how)
             if entered.held:
                 held = entered.held
-                entered = enter_cohort(
-                    conn, version, cohort_at, mode=mode, now=now, known_at=known_at, is_size_approved=True
-                )
+                entered = enter_cohort(conn, version, cohort_at, **how, is_size_approved=True)
                 entered = Entered(**{**entered.as_dict(), "held": held})
             if entered.is_joined:
                 version = load_version(content_of_cohort(conn, entered.cohort_id))

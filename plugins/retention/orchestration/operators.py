@@ -13,6 +13,7 @@ from airflow.sdk import BaseOperator
 
 from retention.errors import BooksOpen, ConfigError, DataHeld, Problem, ProviderPaused, TooEarly
 from retention.journey.firing import moments_between
+from retention.journey.notation import did_you_mean, list_options
 from retention.orchestration.links import NumbersLink
 from retention.orchestration.past_days import is_past_run, read_mode
 from retention.orchestration.triggers import (
@@ -28,6 +29,15 @@ log = logging.getLogger(__name__)
 
 LONGEST_TURN = timedelta(minutes=30)
 """How long a day waits for earlier days to enroll, in case one of them hangs."""
+
+
+def refuse_unknown_conf(context: Any) -> None:
+    """Raises ConfigError for a key of the run's conf that nothing reads: whoever wrote it believes that it counts."""
+    known = list(context["dag"].params)
+    for key in context["dag_run"].conf or {}:
+        if key not in known:
+            remedy = did_you_mean(key, known) or list_options("Keys", known)
+            raise ConfigError([Problem(f"conf {key}", 0, "this key is not known.", remedy)])
 
 
 class FactsOperator(BaseOperator):
@@ -68,6 +78,7 @@ class EnrollOperator(FactsOperator):
         from retention.orchestration.desk import pick_version
         from retention.store.database import connect
 
+        refuse_unknown_conf(context)
         engine, params, include = connect(), context["params"], Path(self.include)
         version = pick_version(include, self.journey, engine, may_drop_steps=keeps_runs_on_their_commit(include))
         if held := cohort.find_data_hold(engine):

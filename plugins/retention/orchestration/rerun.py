@@ -6,7 +6,7 @@ transaction that decides it: under the same key nothing happens twice. Delivery 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -29,7 +29,7 @@ from retention.orchestration.cohort import (
     refuse_bad_data,
     step_clock,
 )
-from retention.orchestration.rerun_words import WHO, Repeated, Wish, say_numbers
+from retention.orchestration.rerun_words import LEAST_REASON, WHO, Repeated, Wish, say_numbers
 from retention.store.audit import note
 from retention.store.queries import run
 from retention.store.staging import analyze
@@ -52,25 +52,28 @@ def rerun(
     is_dry: bool,
     is_stopped: bool = False,
     approved_by: str | None = None,
-    most_twice: int | None = None,
+    approved: Mapping[int, int] | None = None,
     clock: Clock = read_clock,
     on_progress: Progress = quiet,
 ) -> list[Repeated]:
     """Decide the step anew for those whom the wish names, cohort by cohort; what there is to deliver then is in `shards`.
 
     `version`: the journey's files now, for its zone. `key`: names this re-run; again with the same key nothing is decided, and what
-    is left to deliver is told. `most_twice`: how many, of all cohorts, may be contacted a second time, as somebody approved; None asks
-    nothing. All that forbids a message forbids it here, too: consent, caps, hours, exits, expiry, stop. Raises
-    RetentionError for a wish that can't be, or for more than that; DataHeld."""
+    is left to deliver is told. `approved`: cohort_id -> how many of it may be contacted again who had it, or may have had it, as
+    somebody was shown; None asks nothing. Where there are more in one cohort, nothing is decided for any. All that forbids a message
+    forbids it here, too: consent, caps, hours, exits, expiry, stop. Raises RetentionError for a wish that can't be, or for more
+    than was approved; DataHeld."""
     cohorts = find_cohorts(engine, version, wish)
     _refuse_unknown_step(engine, cohorts, wish)
+    how = (wish, key, actor, policy)
+    if approved is not None and not is_dry:
+        for row in cohorts:  # before anything is decided for the first of them
+            it = _rerun_cohort(engine, row, *how, True, is_stopped, None, None, clock, quiet)
+            _refuse_more(it, approved)
     done: list[Repeated] = []
     for number, row in enumerate(cohorts, 1):
-        room = None if most_twice is None else most_twice - sum(it.twice for it in done)
         done.append(
-            _rerun_cohort(
-                engine, row, wish, key, actor, policy, is_dry, is_stopped, approved_by, room, clock, on_progress
-            )
+            _rerun_cohort(engine, row, *how, is_dry, is_stopped, approved_by, approved, clock, on_progress)
         )
         on_progress(f"cohort {number} of {len(cohorts)} ({done[-1].cohort_at:%Y-%m-%d %H:%M}): {say_numbers(done[-1])}")
     return done
@@ -83,7 +86,7 @@ def find_cohorts(engine: Engine, version: Version, wish: Wish) -> Sequence[Any]:
         raise RetentionError(
             f'who: "{wish.who}" is not known. {near} {list_options("There is", WHO)}'.replace("  ", " ")
         )
-    if not wish.reason.strip():
+    if len(wish.reason.strip()) < LEAST_REASON:
         raise RetentionError("reason: is missing. Say in a few words why people are to get this step again.")
     if wish.last < wish.first:
         raise RetentionError(f"cohorts: {wish.last} is before {wish.first}. Write the earlier day first.")
@@ -133,7 +136,7 @@ def _rerun_cohort(
     is_dry: bool,
     is_stopped: bool,
     approved_by: str | None,
-    room: int | None,
+    approved: Mapping[int, int] | None,
     clock: Clock,
     on_progress: Progress,
 ) -> Repeated:
@@ -160,18 +163,23 @@ def _rerun_cohort(
         if is_dry:
             transaction.rollback()
             return found
-        if room is not None and found.twice > room:
-            raise RetentionError(
-                f"cohort of {found.cohort_at:%Y-%m-%d %H:%M}: {found.twice - room:,} more than were approved would "
-                "get the step a second time. Nothing of this cohort was changed. Look at the numbers again: clear `numbers`, "
-                "or repeat the command."
-            )
+        _refuse_more(found, approved)
         detail = {"key": key, **_describe(wish), **done, "planned_at": now.isoformat()}
         if approved_by:
             detail["approved_by"] = approved_by
         note(conn, clock(), actor, "rerun", wish.journey, detail, row.cohort_id)
         refuse_bad_data(conn)
     return found
+
+
+def _refuse_more(found: Repeated, approved: Mapping[int, int] | None) -> None:
+    more = found.twice - approved.get(found.cohort_id, 0) if approved is not None else 0
+    if more > 0:
+        raise RetentionError(
+            f"cohort of {found.cohort_at:%Y-%m-%d %H:%M}: {more:,} more than were approved had the step before, or may have. "
+            "Nothing of this cohort was changed, and an approval counts for the numbers it showed. Start the re-run anew, and look "
+            "at its numbers."
+        )
 
 
 def _decide(
@@ -243,6 +251,30 @@ def remember_look(
         for it in found:
             detail = {"key": key, **_describe(wish), **_numbers(it), "note": it.note}
             note(conn, clock(), actor, "rerun_counted", wish.journey, detail, it.cohort_id)
+
+
+def note_question(engine: Engine, journey: str, *, key: str, actor: str, approved: Mapping[int, int], at: datetime) -> None:
+    """Keep what somebody is asked to approve: cohort_id -> how many get the step who had it, or may have.
+
+    A run asks once: Airflow shows a question as it was first written, so with other numbers it can't be asked again, and that
+    raises RetentionError. Asking the same once more is fine."""
+    asked = find_question(engine, key)
+    if asked is None:
+        with engine.begin() as conn:
+            detail = {"key": key, "approved": {str(cohort_id): count for cohort_id, count in approved.items()}}
+            note(conn, at, actor, "rerun_asked", journey, detail)
+    elif asked != dict(approved):
+        raise RetentionError(
+            f"This run asked for {sum(asked.values()):,} people, and by now there are {sum(approved.values()):,}; its question can't be "
+            "written anew. Trigger rerun_step again, and look at its numbers."
+        )
+
+
+def find_question(engine: Engine, key: str) -> dict[int, int] | None:
+    """What the re-run `key` has asked an approval for: cohort_id -> people; None if it has asked nothing."""
+    with engine.connect() as conn:
+        found = run(conn, "rerun/find_question", key=key).scalar()
+    return None if found is None else {int(cohort_id): count for cohort_id, count in found.items()}
 
 
 def note_refusal(engine: Engine, journey: str, *, key: str, actor: str, at: datetime) -> None:

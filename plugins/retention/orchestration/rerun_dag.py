@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from retention.journey.files import read_files
 from retention.journey.load import Version, load
 from retention.orchestration.dagplan import pool_of
 from retention.orchestration.links import NumbersLink
-from retention.orchestration.operators import FactsOperator
-from retention.orchestration.rerun_words import WHO, Repeated, Wish, parse_days, sum_up, write_numbers
+from retention.orchestration.operators import FactsOperator, refuse_unknown_conf
+from retention.orchestration.rerun_words import LEAST_REASON, WHO, Repeated, Wish, list_twice, parse_days, sum_up, write_numbers
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +57,14 @@ def build_dag(include: Path) -> DAG | None:
         return None
 
 
-def _make_params(versions: dict[str, Version]) -> dict[str, Param]:
+def _make_params(versions: dict[str, Version], broken: Iterable[str] = ()) -> dict[str, Param]:
+    """The form. Journeys whose file is broken stay in it: a run that waits for an answer is to be told of the file, not of the form."""
     titles = {name: f"{version.journey.title} ({name})" for name, version in versions.items()}
+    titles |= {name: f"{name}: its file has mistakes" for name in broken}
     steps = sorted({step.id for version in versions.values() for step in version.journey.steps})
     return {
         "journey": Param(
-            type="string", title="Journey", enum=sorted(versions), values_display=titles
+            type="string", title="Journey", enum=sorted(titles), values_display=titles
         ),
         "step": Param(
             type="string", title="Step", examples=steps, minLength=1,
@@ -85,7 +87,7 @@ def _make_params(versions: dict[str, Version]) -> dict[str, Param]:
             values_display={name: f"{name.replace('_', ' ')}: {meaning}" for name, meaning in WHO.items()},
         ),
         "reason": Param(
-            type="string", title="Why", minLength=3,
+            type="string", title="Why", minLength=LEAST_REASON,
             description="For the audit log, in a few words. No names and addresses.",
         ),
         "dry_run": Param(
@@ -96,7 +98,8 @@ def _make_params(versions: dict[str, Version]) -> dict[str, Param]:
 
 
 def _build(include: Path) -> DAG | None:
-    versions = load(read_files(include)).versions
+    workspace = load(read_files(include))
+    versions = workspace.versions
     if not versions:
         return None
     dag = DAG(
@@ -107,7 +110,7 @@ def _build(include: Path) -> DAG | None:
         catchup=False,
         max_active_runs=4,
         tags=["retention"],
-        params=_make_params(versions),
+        params=_make_params(versions, workspace.broken),
         auto_register=False,
         default_args={
             "owner": "retention", "retries": 3, "retry_delay": timedelta(seconds=30), "retry_policy": _RETRIES,
@@ -138,6 +141,7 @@ def _build(include: Path) -> DAG | None:
 
 def _read(context: Any, include: str) -> tuple[Version, Wish]:
     """The journey's files now, and what the form asks for. Raises RetentionError, ConfigError."""
+    refuse_unknown_conf(context)
     params = context["params"]
     workspace = load(read_files(Path(include)))
     name = params["journey"]
@@ -166,18 +170,22 @@ def _rerun(context: Any, include: str, *, is_dry: bool) -> list[Repeated]:
         actor=name_actor(context["dag_run"]),
         policy=cohort.read_rules(Path(include)),
         is_dry=is_dry,
-        most_twice=None if is_dry else _count_approved(context["ti"]),
+        approved=None if is_dry else _find_approved(context),
         is_stopped=version.journey.status == "stopped",
         approved_by=context["ti"].xcom_pull(task_ids="approval", key="answered_by"),
         on_progress=log.info,
     )  # fmt: skip
 
 
-def _count_approved(ti: Any) -> int:
-    """How many may be contacted a second time: those whom somebody was shown, and approved. Marking the task as done is no approval."""
-    answer = ti.xcom_pull(task_ids="approval") or {}
+def _find_approved(context: Any) -> dict[int, int]:
+    """Who may be contacted a second time: as many as somebody was shown, and approved. Marking the task as done is no approval, and
+    counting anew changes none."""
+    from retention.orchestration.rerun import find_question
+    from retention.store.database import connect
+
+    answer = context["ti"].xcom_pull(task_ids="approval") or {}
     is_approved = answer.get("chosen_options") == [ApprovalOperator.APPROVE]
-    return ti.xcom_pull(task_ids="numbers")["twice"] if is_approved else 0
+    return (find_question(connect(), context["dag_run"].run_id) or {}) if is_approved else {}
 
 
 def name_actor(dag_run: Any) -> str:
@@ -205,6 +213,7 @@ class NumbersOperator(FactsOperator, BranchMixIn):
         words = write_numbers(wish, found)
         log.info("%s", words)
         context["ti"].xcom_push(key="words", value=words)
+        context["ti"].xcom_push(key="twice", value={str(it): count for it, count in list_twice(found).items()})
         if is_dry:
             log.info("Dry run: nothing was sent. Trigger it again with `Dry run` off.")
         context["ti"].xcom_push(key="return_value", value={**sums, "cohorts": len(found), "dry_run": is_dry})
@@ -212,9 +221,21 @@ class NumbersOperator(FactsOperator, BranchMixIn):
 
 
 class AskOperator(ApprovalOperator):
-    """Asks somebody; XCom `answered_by`: who it was. A rejection is kept in the audit log."""
+    """Asks somebody; XCom `answered_by`: who it was. What was asked, and a rejection, are kept in the audit log."""
 
     operator_extra_links = (NumbersLink(),)
+
+    def execute(self, context: Any) -> Any:
+        from retention.orchestration.cohort import read_clock
+        from retention.orchestration.rerun import note_question
+        from retention.store.database import connect
+
+        run, twice = context["dag_run"], context["ti"].xcom_pull(task_ids="numbers", key="twice") or {}
+        note_question(
+            connect(), context["params"]["journey"], key=run.run_id, actor=name_actor(run),
+            approved={int(cohort_id): count for cohort_id, count in twice.items()}, at=read_clock(),
+        )  # fmt: skip
+        return super().execute(context)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         from retention.orchestration.cohort import read_clock

@@ -23,6 +23,9 @@ ORDER = ("waiting", "arrived", "unknown", "failed", "withheld", "again", "skippe
 FOR_NOW = "skipped for now"
 """What `again` is called: for a reason that may have changed."""
 
+LEAST_REASON = 3
+"""Characters of a reason."""
+
 SHOWN = 30
 """Cohorts that are listed one by one."""
 
@@ -70,6 +73,11 @@ def sum_up(done: Sequence[Repeated]) -> dict[str, int]:
     }
 
 
+def list_twice(done: Sequence[Repeated]) -> dict[int, int]:
+    """What there is to approve: cohort_id -> how many get the step who had it before, or may have."""
+    return {it.cohort_id: it.twice for it in done if it.twice}
+
+
 def say_fates(fates: dict[str, int]) -> str:
     """Where the people of a cohort stood, in the order of fates: "141 arrived, 14 skipped"."""
     return ", ".join(f"{fates[fate]:,} {FOR_NOW if fate == 'again' else fate}" for fate in ORDER if fates.get(fate))
@@ -106,7 +114,7 @@ def write_numbers(wish: Wish, found: Sequence[Repeated]) -> str:
         "",
         f"Why: {wish.reason.strip()}",
         "",
-        f"**{sums['sends']:,}** people would get a message, **{sums['twice']:,}** of them for the second time (or may). "
+        f"**{sums['sends']:,}** people would get a message, **{sums['twice']:,}** of them had it before, or may have. "
         f"{sums['held_back']:,} would not get one.",
         "",
         "| cohort | mode | where they stand | would get it | had it before | would not, and why |",
