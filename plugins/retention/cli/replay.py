@@ -112,7 +112,7 @@ def _show(found) -> None:
             (
                 it["journey"],
                 it["step"],
-                f"{it['kind']} {it['value']:g}",
+                it["kind"] if it["value"] is None else f"{it['kind']} {it['value']:g}",
                 it["issued"],
                 it["ordered"],
                 " + ".join(f"{currency} {cost:,.2f}" for currency, cost in sorted(it["cost"].items())) or "-",

@@ -22,6 +22,8 @@ _HOW = "Write a variable as {{ customer.name }}."
 _SINGLE_BRACES = re.compile(r"(?<![{\w])\{\s*((?:customer|coupon|shop|links)\.\w+)\s*\}(?!\})")
 _HALF_CLOSED = re.compile(r"\{\{[^{}]*\}(?!\})")
 _WIDE_BRACES = re.compile("[｛｝]")
+_CURLY_QUOTE = re.compile(r"\{[{%][^{}]*?([“”‘’])")
+_LONE_EQUALS = re.compile(r"\{%-?\s*(?:el)?if\b[^{}%]*?[^=!<>\s]\s*=(?!=)")
 
 
 @dataclass
@@ -56,6 +58,12 @@ def read_wording(text: str, first_line: int = 1) -> Wording:
     for found in _HALF_CLOSED.finditer(text):
         line = first_line + text.count("\n", 0, found.start())
         wording.mistakes.append((line, f"{show(found[0])} is closed by one brace only.", _HOW))
+    for found in _CURLY_QUOTE.finditer(text):
+        line = first_line + text.count("\n", 0, found.start())
+        wording.mistakes.append((line, f"a curly quotation mark {found[1]} stands in the braces.", 'Type a straight one: ".'))
+    for found in _LONE_EQUALS.finditer(text):
+        line = first_line + text.count("\n", 0, found.start())
+        wording.mistakes.append((line, "one = compares nothing.", 'Write two: {% if customer.tier == "gold" %}.'))
     if wording.mistakes:
         return wording
     try:
@@ -163,6 +171,10 @@ def _check_comparison(node: nodes.Compare, wording: Wording, offset: int) -> Ite
             example = "{% if coupon.value >= 20 %}" if kind == "number" else '{% if customer.name == "..." %}'
             right = f"a number: {example}" if kind == "number" else f"words, as equal or not: {example}"
             yield line, f"{show(name)} is compared with something of another kind.", f"Compare it with {right}."
+        options = VARIABLES[name].options if kind else ()
+        if options and isinstance(value, str) and value and value not in options:
+            what = f"{show(name)} is never {show(value)}: these words would reach nobody."
+            yield line, what, f"{did_you_mean(value, options)} {list_options('Values', options)}".strip()
     if kind is None and name is None:
         yield line, "this comparison does not begin with a variable.", "Write {% if coupon.value >= 20 %}."
 

@@ -7,22 +7,25 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from retention.journey.conditions import TIERS
+from retention.journey.coupon import KINDS
 from retention.journey.coupon_words import choose_gift, shorten, write_title, write_zhe
 from retention.journey.shop import Shop
 
 
 @dataclass(frozen=True)
 class Variable:
-    """`kind` decides what it may be compared with in an {% if %}."""
+    """`kind` decides what it may be compared with in an {% if %}; `options`: the values it can have, where they are known."""
 
     kind: Literal["text", "number"]
     meaning: str
+    options: tuple[str, ...] = ()
 
 
 VARIABLES: dict[str, Variable] = {
     "customer.name": Variable("text", "The customer's name. Empty if we don't know it: ask {% if customer.name %}."),
     "customer.tier": Variable(
-        "text", 'The tier when the step was due: {% if customer.tier == "diamond" %}. Empty for who has none.'
+        "text", 'The tier when the step was due: {% if customer.tier == "diamond" %}. Empty for who has none.', TIERS
     ),
     "customer.category": Variable(
         "text", 'The category of what was bought last: {% if customer.category == "coffee" %}. Empty for who has none.'
@@ -31,7 +34,7 @@ VARIABLES: dict[str, Variable] = {
     "coupon.title": Variable(
         "text", "What the coupon is, whatever its kind: 8折券, 满200减30, 赠品：…, 500积分; 20% off."
     ),
-    "coupon.kind": Variable("text", 'percent_off, amount_off, gift or points: {% if coupon.kind == "gift" %}.'),
+    "coupon.kind": Variable("text", 'percent_off, amount_off, gift or points: {% if coupon.kind == "gift" %}.', KINDS),
     "coupon.value": Variable("number", "How much: 20 for 20 % off, 30 of the currency, 500 points. 0 for a gift."),
     "coupon.minimum": Variable("number", "The order it is for has this amount at least. 0 where any order will do."),
     "coupon.gift": Variable("text", "The gift's name in the language of the message. Empty for other kinds."),

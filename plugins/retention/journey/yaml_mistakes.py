@@ -25,8 +25,20 @@ def explain_yaml_error(path: str, text: str, error: yaml.YAMLError) -> Problem:
     # A value that never ended is noticed at the end of the file, but the mistake is where it began.
     began_earlier = "could not find expected ':'" in problem or "end of stream" in problem or "flow " in context
     where = start if began_earlier else line
+    if "block" in problem + context:
+        opened = _find_open_quote(lines, line)
+        if opened != line:
+            return Problem(path, opened + 1, "a quotation mark opened in this line is never closed.", "Close it with the same mark.")
     what, remedy = _name_mistake(problem, context, lines, where, line, mark.column if mark else 0)
     return Problem(path, where + 1, what, remedy)
+
+
+def _find_open_quote(lines: list[str], where: int) -> int:
+    """The line above that opens a quotation mark and does not close it: it went on until the next one. Else the line itself."""
+    for number in range(where - 1, -1, -1):
+        if re.search(r""":\s+(?:"(?:[^"\\]|\\.)*|'[^']*)$""", lines[number]):
+            return number
+    return where
 
 
 def _last_written(lines: list[str], line: int) -> int:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from retention.errors import Problem
 from retention.journey.load import Version
+from retention.journey.notation import did_you_mean
 from retention.store.pools import count_left, find_rate, list_pools, write_shortage
 
 
@@ -46,15 +47,19 @@ def list_shortages(conn: Connection, now: datetime, versions: Iterable[Version] 
 
 def find_pool_notes(conn: Connection, now: datetime, versions: Iterable[Version]) -> list[Problem]:
     """What `retention check` says of pools that can't serve a journey as it stands."""
-    notes = []
+    notes, known = [], [pool.pool for pool in list_pools(conn, now)]
     for version in versions:
         path = f"journeys/{version.journey.journey}.yaml"
         for pool in pools_of(version):
+            number = _find_line(version.content.get(path, ""), pool)
+            if pool not in known:
+                remedy = f"{did_you_mean(pool, known)} Upload its codes: `retention coupons import FILE --pool {pool}`.".strip()
+                notes.append(Problem(f"include/{path}", number, f'there is no pool "{pool}".', remedy))
+                continue
             left = count_left(conn, pool, now)
             line = write_shortage(pool, left, find_rate(conn, pool, now))
             if line:
                 what, _, remedy = line.partition(". ")
-                number = _find_line(version.content.get(path, ""), pool)
                 notes.append(Problem(f"include/{path}", number, f"{what}.", remedy))
     return notes
 
