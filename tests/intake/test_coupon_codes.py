@@ -28,11 +28,17 @@ def codes(world):
     return world.rows("select code from pool_codes order by code_id")
 
 
+def test_one_line_parted_otherwise_is_one_mistake(upload, world):
+    done = upload("code,valid_until\nAAAA-1,2026-12-31\nBBBB-2;2026-12-31\n")
+    assert codes(world) == [("AAAA-1",)]
+    assert done.refused == [(3, "has a ; in it, which is not what parts the columns here. Part them alike in every line.")]
+
+
 @pytest.mark.parametrize(
     "written",
     ["AAAA-1\nBBBB-2\n", "AAAA-1\r\nBBBB-2\r\n", "\ufeffAAAA-1\nBBBB-2", "code\nAAAA-1\n\nBBBB-2\n", "券码,有效期\nAAAA-1,\nBBBB-2,2026-12-31\n",
      "Coupon Code;valid_until\nAAAA-1;2026/12/31\nBBBB-2;\n", "AAAA-1\t2026年12月31日\nBBBB-2\n", "券码,有效期\nAAAA-1,2026-12-31\nBBBB-2,".encode("gb18030"),
-     "AAAA-1\nBBBB-2\n".encode("utf-16"), '"AAAA-1"\n  BBBB-2  \n'],
+     "AAAA-1\nBBBB-2\n".encode("utf-16"), "valid_until,voucher code\n,AAAA-1\n2026-12-31,BBBB-2\n", '"AAAA-1"\n  BBBB-2  \n'],
 )  # fmt: skip
 def test_a_file_of_codes(upload, world, written):
     done = upload(written)
@@ -97,7 +103,8 @@ def test_a_name_that_no_pool_can_have(upload, bad):
 
 @pytest.mark.parametrize(
     ("written", "said"),
-    [(b"PK\x03\x04xx", "this is no text"), ("code,discount\nAAAA,20\n", "no column is called valid_until")],
+    [(b"PK\x03\x04xx", "this is no text"), ("code,discount\nAAAA,20\n", "no column is called valid_until"),
+     ("valid_until,other\n2027-01-01,x\n", "no column is called code"), ("code,valid_until\n\n", "there is no code in it")],
 )
 def test_a_file_that_is_none(upload, written, said):
     with pytest.raises(RetentionError, match=said):

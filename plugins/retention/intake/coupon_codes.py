@@ -126,22 +126,20 @@ def _open(path: Path) -> str:
 
 def _read_lines(written: str, done: Imported, zone: ZoneInfo, now: datetime) -> Iterator[_Line]:
     """Every line with a sound code; the others are noted in `done`."""
-    separator = next((sign for sign in ("\t", ";", ",") if sign in written[:4000]), ",")
-    until_at = 1
+    first = next((line for line in written.splitlines() if line.strip()), "")
+    sample = written[:4000]
+    separator = next((sign for sign in "\t;," if sign in first), max(",;\t", key=sample.count))
+    code_at, until_at = 0, 1
     for number, row in enumerate(csv.reader(written.splitlines(), delimiter=separator), start=1):
         cells = [cell.strip() for cell in row]
         if not any(cells):
             continue
-        if number == 1 and cells[0].lower().replace(" ", "_") in _HEADS:
-            named = [at for at, cell in enumerate(cells) if cell.lower().replace(" ", "_") in _UNTIL]
-            until_at = named[0] if named else 0 if len(cells) > 1 else 1
-            if not named and len(cells) > 1:
-                raise RetentionError(
-                    f"{done.name}:1: no column is called valid_until. Columns: code, and valid_until if codes end by themselves."
-                )
+        if number == 1 and (found := _read_head(cells, done.name)):
+            code_at, until_at = found
             continue
         done.lines += 1
-        problem = _find_mistake(cells[0])
+        code = cells[code_at] if len(cells) > code_at else ""
+        problem = _find_mistake(code)
         until = None
         if not problem and len(cells) > until_at and cells[until_at]:
             until = _read_until(cells[until_at], zone)
@@ -151,7 +149,25 @@ def _read_lines(written: str, done: Imported, zone: ZoneInfo, now: datetime) -> 
         if problem:
             done.refused.append((number, problem))
         else:
-            yield _Line(number, cells[0], until)
+            yield _Line(number, code, until)
+    if not done.lines:
+        raise RetentionError(f"{done.name}: there is no code in it. One code a line, perhaps with its last day.")
+
+
+def _read_head(cells: list[str], name: str) -> tuple[int, int] | None:
+    """Where the codes and where their last days stand; None for a line that is no head."""
+    heads = [cell.lower().replace(" ", "_") for cell in cells]
+    codes = [at for at, head in enumerate(heads) if head in _HEADS or head.endswith("_code")]
+    untils = [at for at, head in enumerate(heads) if head in _UNTIL]
+    if not codes and not untils:
+        return None
+    if not codes:
+        raise RetentionError(f"{name}:1: no column is called code. Columns: code, and valid_until if codes end by themselves.")
+    if not untils and len(cells) > 1:
+        raise RetentionError(
+            f"{name}:1: no column is called valid_until. Columns: code, and valid_until if codes end by themselves."
+        )
+    return codes[0], untils[0] if untils else len(cells)
 
 
 def _find_mistake(code: str) -> str | None:
@@ -161,6 +177,8 @@ def _find_mistake(code: str) -> str | None:
         bad = next((sign for sign in code if not re.fullmatch(r"[A-Za-z0-9._-]", sign)), None)
         if bad is None:
             return "begins or ends with a dash, or has two in a row."
+        if bad in ",;\t":
+            return f"has a {bad.replace(chr(9), 'tab')} in it, which is not what parts the columns here. Part them alike in every line."
         name = "a space" if bad.isspace() else f"U+{ord(bad):04X}"
         return f"has a character that no code may have ({name}). Letters a-z, digits and single dashes are fine."
     if not _LEAST <= len(code) <= _MOST:
