@@ -127,7 +127,7 @@ class _Launch:
         with report.step("journeys") as tell:
             self._wait(lambda: self._airflow.has_read(journeys, started_at), _JOURNEYS_SECONDS)
             shown = sorted(self._airflow.list_dags())
-            tell(", ".join(shown) or "none")
+            tell(", ".join(name for name in shown if name in journeys) or "none")
         for missing in sorted(set(journeys) - set(shown)):
             report.warn(f"{missing} does not show up in Airflow yet. See {self._home / 'logs/dag-processor.log'}.")
         report.say(f"  healthy after {time.monotonic() - self._began:.0f} s")
