@@ -198,13 +198,18 @@ def test_half_a_year_of_the_whole_store(engine, capsys):
     for time_round in (1, 2):
         began = time.monotonic()
         found, ledger = play(
-            engine, 182, Ledger, on_day=lambda day, sent: day.day == 1 and tell(f"{day} {sent:,} messages")
+            engine, 182, Ledger, on_day=lambda day, sent: day.day in (1, 16) and tell(f"{day} {sent:,} messages")
         )
         seconds = time.monotonic() - began
+        tell(f"round {time_round}: {found.days} days in {seconds:.0f} s, {found.days / seconds:.2f} days a second")
         check(found, ledger)
         prints.append(found.fingerprint)
-        tell(f"round {time_round}: {found.days} days in {seconds:.0f} s, {found.days / seconds:.2f} days a second")
-    assert prints[0] == prints[1]
+        if time_round == 1:
+            tell_figures(found, ledger, tell)
+    assert prints[0] == prints[1], "two replays decide the same"
+
+
+def tell_figures(found, ledger: Ledger, tell) -> None:
     for it in found.entered:
         tell(f"entered {it['journey']} {it['arm']}: {it['people']:,}, {it['eligible']:,} could be reached")
     sums = Counter()
