@@ -146,12 +146,13 @@ def test_scores_are_brought_along_for_journeys_that_read_them(shop):
         assert conn.scalar(text("select count(*) from score_runs")) == 0
 
 
-def test_what_coupons_would_have_cost_is_told_by_currency(shop):
-    at = shanghai("2026-03-04 12:00")  # those of March 6 had theirs on the third
-    shop.order("o1", "c05", at)
-    shop.add("orders", order_id="o2", customer_id="c25", occurred_at=at, recorded_at=at, amount=50, currency="USD")
-    shop.order("o3", "c45", at - timedelta(days=2))  # before the coupon came
-    found = play(shop)
+def test_what_coupons_would_have_cost_is_told_by_currency_and_once_for_each(shop):
+    first, reminded = shanghai("2026-03-04 12:00"), shanghai("2026-03-09 20:00")  # those of March 6 had theirs on the third
+    shop.order("o1", "c05", reminded)  # two messages have spoken of it
+    shop.add("orders", order_id="o2", customer_id="c25", occurred_at=first, recorded_at=first, amount=50, currency="USD")
+    shop.order("o3", "c45", first - timedelta(days=2))  # before the coupon came
+    found = play(shop, last=date(2026, 3, 10))
+    assert any(it["step"] == "last_day" and it["accepted"] for it in found.decisions)
     sent = {it["step"]: it for it in found.coupons}["greeting"]
     by_hand = {"CNY": 20, "USD": 10}
     assert sent["cost"] == by_hand and sent["ordered"] == 2 and sent["issued"] > 5

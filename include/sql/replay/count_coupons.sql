@@ -1,12 +1,19 @@
 -- Coupons by journey, step, kind and value. `issued`: their message went out. `ordered`: their owner ordered while one could be
 -- used; `cost`: by currency, what it would have taken off the first of these orders, or what the gift costs: at most this, for nobody
 -- knows who would have used it; points cost nothing here. History holds no code that a replay made up.
-with held as (
-    select c.coupon_id, c.customer_id, e.journey, c.step, c.kind, c.value, c.minimum, c.currency, c.valid_until, o.accepted_at
+with handed as (
+    -- Several messages may speak of one coupon.
+    select m.coupon_id, min(o.accepted_at) as accepted_at
+    from messages m
+    join outbox o using (message_id)
+    where m.coupon_id is not null
+    group by m.coupon_id
+),
+held as (
+    select c.coupon_id, c.customer_id, e.journey, c.step, c.kind, c.value, c.minimum, c.currency, c.valid_until, handed.accepted_at
     from coupons c
     join enrollments e using (enrollment_id)
-    left join messages m on m.coupon_id = c.coupon_id
-    left join outbox o using (message_id)
+    left join handed using (coupon_id)
 ),
 firsts as (
     -- An amount counts in its own currency; lines in several have no sum.
@@ -36,9 +43,7 @@ costs as (
     where f.currency is not null
     group by h.journey, h.step, h.kind, h.value, f.currency
 )
-select h.journey, h.step, h.kind, h.value, count(distinct h.coupon_id) as coupons,
-       count(distinct h.coupon_id) filter (where h.accepted_at is not null) as issued,
-       count(distinct f.coupon_id) as ordered,
+select h.journey, h.step, h.kind, h.value, count(*) as coupons, count(h.accepted_at) as issued, count(f.coupon_id) as ordered,
        coalesce((select jsonb_object_agg(c.currency, c.cost)
                  from costs c
                  where (c.journey, c.step, c.kind) = (h.journey, h.step, h.kind) and c.value is not distinct from h.value
