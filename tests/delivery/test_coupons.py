@@ -379,8 +379,8 @@ def test_whatever_happens_a_code_is_in_one_place(world, seed):
     rng = random.Random(seed)
     fill(world, count=14)
     version = give(
-        "coupon: {kind: points, value: 5, pool: summer, valid: 2d, grace: 1d}", exit_when="[unsubscribed]",
-        entry="{window: 3d, backlog: skip}",
+        "coupon: {kind: points, value: 5, pool: summer, valid: 2d, grace: 1d}", last_day="retired: true",
+        exit_when="[unsubscribed]", entry="{window: 3d, backlog: skip}",
     )  # fmt: skip
     before, orders = {}, 0
     for day in range(5):

@@ -68,7 +68,7 @@ def test_status_and_pools(used, retention):
     assert [(it["left"], it["issued"], it["redeemed"]) for it in pools] == [(2, 3, 1)]
 
 
-def test_check_tells_the_line_of_an_empty_pool(world, include):
+def test_check_tells_the_line_of_a_pool_that_is_not_there(world, include):
     from retention.journey.files import read_files
     from retention.journey.load import load
     from retention.orchestration.pool_needs import find_pool_notes, list_shortages
@@ -86,6 +86,6 @@ def test_check_tells_the_line_of_an_empty_pool(world, include):
         if "pool: summer" in written
     ]
     assert [str(it) for it in notes] == [
-        f"include/journeys/birthday_care.yaml:{line}: pool summer has 0 codes left. Whoever finds none is skipped (no_coupon). "
-        "Upload more: `retention coupons import FILE --pool summer`."
+        f'include/journeys/birthday_care.yaml:{line}: there is no pool "summer". '
+        "Upload its codes: `retention coupons import FILE --pool summer`."
     ]

@@ -22,7 +22,7 @@ from retention.store import tables
 from retention.web import words
 from retention.web.app import Guards, build_app
 from retention.web.views import snapshot
-from tests.world import copy_include, example, example_files, shanghai
+from tests.world import DAY, copy_include, example, example_files, shanghai
 
 AT = shanghai("2026-12-01 06:00")
 NOW = shanghai("2026-12-10 12:00")
@@ -294,7 +294,7 @@ def test_each_run_finds_the_cohort_it_carries(world, pages):
     scheduled = "scheduled__2026-12-01T06:00:00+08:00"
     for run_id in (scheduled, "manual__again", scheduled):
         cohort.enroll(world.engine, example(), AT, clock=lambda: AT, run_id=run_id)
-    cohort.enroll(world.engine, example(), shanghai("2026-12-02 06:00"), clock=lambda: AT, run_id="other")
+    cohort.enroll(world.engine, example(), AT + DAY, clock=lambda: AT + DAY, run_id="other")
     assert world.count("cohort_runs") == 3
     for run_id in (scheduled, scheduled.replace(":", "%3A").replace("+", "%2B"), "manual__again"):
         answer = pages.get(f"{CARE}/runs/{run_id}")

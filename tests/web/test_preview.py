@@ -34,14 +34,14 @@ def test_tiers_have_their_own_coupon_and_words_and_the_rest_is_shown_once():
         it.who: it.text for it in preview(DORMANCY, NOW) if (it.step, it.channel, it.locale) == ("gift", "sms", "zh-CN")
     }
     assert set(sms) == {("everybody else",), ("tier diamond",), ("tier gold",)}
-    assert "8.5折券，12月15日前" in sms[("everybody else",)] and "7.5折券" in sms[("tier gold",)]
-    assert "赠品：挂耳咖啡一盒，12月22日前" in sms[("tier diamond",)]
+    assert "8.5折券，下单时填TESTCODE22即可，12月15日止" in sms[("everybody else",)] and "7.5折券" in sms[("tier gold",)]
+    assert "一份礼物：挂耳咖啡一盒，下单时填TESTCODE22即可，12月22日止" in sms[("tier diamond",)]
     nudge = {
         it.who: it.text
         for it in preview(DORMANCY, NOW)
         if (it.step, it.channel, it.locale) == ("nudge", "sms", "zh-CN")
     }
-    assert "赠品：挂耳咖啡一盒" in nudge[("tier diamond",)], "the coupon that the earlier step gave"
+    assert "给您留的挂耳咖啡一盒还没领" in nudge[("tier diamond",)], "the coupon that the earlier step gave"
     mails = {
         it.who: it.text for it in preview(DORMANCY, NOW) if (it.step, it.channel, it.locale) == ("gift", "email", "en")
     }

@@ -227,6 +227,6 @@ def find_coupon_mistakes(
             continue
         ends, giver = max((each.at.offset + each.coupon_valid, each.id) for each in before)
         is_told = any(each.coupon == "unused" for _, each in walk(step.only_if or (), ()))  # by _check_conditions
-        if step.at.offset >= ends and not is_told:
+        if step.at.offset >= ends and not is_told and not step.retired:
             what = f"{show(name)}{more} has no value: the coupon of {show(giver)} has run out when {show(step.id)} is due ({step.at})."
             yield path, line, what, "Make it valid for longer, send earlier, or take the variable out."
