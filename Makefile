@@ -16,7 +16,7 @@ install: .venv/.installed  ## make .venv from requirements.lock (again only if t
 run: .venv/.installed  ## start everything at http://127.0.0.1:8080 (RETENTION_PORT); Ctrl-C stops it
 	@exec .venv/bin/retention up
 
-test: .venv/.installed  ## every test, short seeds: about a quarter of an hour on two cores
+test: .venv/.installed  ## every test, short seeds: about twenty minutes on two cores
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The long versions of tests that draw at random: many worlds, random kills, long replays. Each such test reads how
