@@ -13,7 +13,9 @@ from sqlalchemy import text
 
 from retention.audience.scores import refresh_scores
 from retention.orchestration.alone import run_cohort
+from retention.orchestration.preview import Shown
 from retention.web.app import Guards, build_app
+from retention.web.preview import write_preview
 from tests.web.test_data_page import load
 from tests.world import example, shanghai
 
@@ -66,6 +68,25 @@ def page():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser.new_page(viewport={"width": 390, "height": 844})
         browser.close()
+
+
+def test_a_preview_shows_mails_whole_and_a_hostile_one_does_nothing(page, tmp_path):
+    tall = HOSTILE.replace("<p id", '<div style="height: 1900px"></div><p id')
+    shown = [Shown("greeting", "email", "en", (), "mail", subject="hello", html=tall)]
+    path = tmp_path / "page.html"
+    path.write_text(write_preview(example(), shown), encoding="utf-8")
+    (tmp_path / "x").write_text("<svg/>")  # what the mail's second picture would load
+    asked, said = [], []
+    page.on("requestfinished", lambda request: asked.append(request.url))  # what is refused is begun, and fails
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(path.as_uri())
+    frames = page.locator("iframe")
+    assert frames.count() == 2 and all(frames.nth(n).bounding_box()["height"] >= 1900 for n in range(2))
+    assert page.title() != "taken" and said == []
+    page.frames[1].locator("#link").click()
+    page.wait_for_timeout(300)
+    assert page.url == path.as_uri() and {url for url in asked if not url.startswith("about:")} == {path.as_uri()}
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it fits a phone"
 
 
 def test_a_hostile_mail_does_nothing_and_pages_fit_a_phone(world, address, page, asked):
